@@ -1,0 +1,129 @@
+"""The tree of errors. Each has a code and its evidence; none knows HTTP or exit status.
+
+    IkomaError                    code               what happened
+    ├── UsageError                usage              the command was used wrongly
+    ├── FaultsFound               faults             the playbook, inventory or arguments are wrong; nothing ran
+    ├── StepError                 step-failed        a tool could not do what was asked
+    │   ├── CommandFailed         command-failed     a command on a host ended with a bad exit code
+    │   ├── TimedOut              timed-out          it took longer than it may
+    │   ├── NotFound              not-found          an application, file, database or release is not there
+    │   ├── Refused               refused            what was asked would break something, so nothing was done
+    │   ├── Unhealthy             unhealthy          a service runs but does not answer as it must
+    │   ├── Unavailable           unavailable        Docker, PostgreSQL or a disk is not there or does not answer
+    │   └── TemplateFailed        template           an expression could not be evaluated
+    ├── Unreachable               unreachable        a host did not answer, or would not let us in
+    ├── Locked                    locked             another run holds the application
+    └── Interrupted               interrupted        a person or the system stopped the run
+
+The rest of the program raises these and nothing else; the edges turn the code into an exit status or an
+HTTP status, and `message`, `remedy` and `evidence` into words for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .model import Command, Failure, Fault, Position, Result
+
+
+class IkomaError(Exception):
+    """Base of all our errors. `message` says what and where, `remedy` what to do about it."""
+
+    code = "error"
+
+    def __init__(
+        self, message: str, *, remedy: str = "", evidence: str = "", position: Position | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.evidence = evidence
+        self.position = position
+
+    @property
+    def failure(self) -> Failure:
+        return Failure(self.code, self.message, self.remedy, self.evidence, self.position)
+
+
+class UsageError(IkomaError):
+    code = "usage"
+
+
+class FaultsFound(IkomaError):
+    """Everything that is wrong with a playbook, an inventory or arguments, at once."""
+
+    code = "faults"
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        first = self.faults[0]
+        where = f"{first.position}: " if first.position else ""
+        more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
+        super().__init__(f"{where}{first.message}{more}", remedy=first.remedy, position=first.position)
+
+
+class StepError(IkomaError):
+    code = "step-failed"
+
+
+class CommandFailed(StepError):
+    code = "command-failed"
+
+    def __init__(self, command: Command, result: Result, message: str = "", remedy: str = "") -> None:
+        self.command = command
+        self.result = result
+        shown = mask(" ".join(command.argv), command.secrets)
+        super().__init__(
+            message or f"{command.argv[0]} ended with exit code {result.exit_code}",
+            remedy=remedy,
+            evidence=mask(f"$ {shown}\n{last_lines(result)}".rstrip(), command.secrets),
+        )
+
+
+class TimedOut(StepError):
+    code = "timed-out"
+
+
+class NotFound(StepError):
+    code = "not-found"
+
+
+class Refused(StepError):
+    code = "refused"
+
+
+class Unhealthy(StepError):
+    code = "unhealthy"
+
+
+class Unavailable(StepError):
+    code = "unavailable"
+
+
+class TemplateFailed(StepError):
+    code = "template"
+
+
+class Unreachable(IkomaError):
+    code = "unreachable"
+
+
+class Locked(IkomaError):
+    code = "locked"
+
+
+class Interrupted(IkomaError):
+    code = "interrupted"
+
+
+def last_lines(result: Result, count: int = 10) -> str:
+    """The last lines of what a command printed, standard error first in rank."""
+    output = result.stderr.strip() or result.stdout.strip()
+    return "\n".join(output.decode("utf-8", "replace").splitlines()[-count:])
+
+
+def mask(text: str, secrets: Sequence[str]) -> str:
+    """`text` with every secret value in it made unreadable, the longest first."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "********")
+    return text

@@ -1,0 +1,435 @@
+"""The nouns of a run, all frozen: what was written, what is asked of a host, what came of it.
+
+Nothing here knows how text is parsed, how a host is reached or how a run is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import Any, BinaryIO
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class Access(IntEnum):
+    """What a caller may do; each level includes the ones below. HTTP calls it X-Role."""
+
+    OBSERVER = 0
+    OPERATOR = 1
+    BUILDER = 2
+    ADMIN = 3
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a text; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong with a playbook, an inventory or an argument, known before anything ran."""
+
+    code: str  # a stable slug: unknown-keyword, unknown-tool, missing-argument, …
+    message: str
+    position: Position | None = None
+    remedy: str = ""  # the likely correction, a whole sentence
+    warning: bool = False  # reported, but does not stop the run
+
+
+# --- Hosts -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine of the inventory.
+
+    `vars` holds its own and its groups' variables; on the host that a Transport carries, the
+    connection variables (`ansible_*`) and the platform's (`ikoma_*`) among them are rendered.
+    """
+
+    name: str
+    groups: tuple[str, ...] = ()
+    vars: Mapping[str, Any] = EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run on a host: an argv list, never a line for a shell."""
+
+    argv: tuple[str, ...]
+    stdin: bytes | BinaryIO | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] = EMPTY  # added to the host's own environment
+    timeout: float | None = None  # seconds; its whole process group is killed after
+    stdout_to: str | None = None  # a file on the host that takes standard output
+    changes: bool = True  # False: only looks, so check mode runs it too
+    secrets: tuple[str, ...] = ()  # values that no message about this command may show
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a command came to; `seconds` is wall time."""
+
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0
+
+    @property
+    def text(self) -> str:
+        """Standard output as text, without the final newlines."""
+        return self.stdout.decode("utf-8", "replace").rstrip("\n")
+
+
+# --- Outcomes --------------------------------------------------------------------------------------
+
+
+class Status(StrEnum):
+    OK = "ok"
+    CHANGED = "changed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
+
+    @property
+    def bad(self) -> bool:
+        return self in (Status.FAILED, Status.UNREACHABLE, Status.ROLLBACK_FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """One thing's text before and after; `label` names it, mostly a path."""
+
+    label: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a step failed: an error made data, secrets already masked."""
+
+    code: str
+    message: str
+    remedy: str = ""
+    evidence: str = ""  # what the command printed, last lines
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step came to on one host. A tool returns it through `ok()` or `changed()`.
+
+    `result` is the JSON value that HTTP answers with; `facts` become variables of the host;
+    `items` are the outcomes of a loop, in order; `hidden` (no_log) shows nothing but the status.
+    """
+
+    status: Status
+    result: Any = None
+    message: str = ""
+    failure: Failure | None = None
+    diffs: tuple[Diff, ...] = ()
+    facts: Mapping[str, Any] = EMPTY
+    warnings: tuple[str, ...] = ()
+    items: tuple[Outcome, ...] = ()
+    item: Any = None  # the loop's value (or label), on an outcome inside `items`
+    ignored: bool = False  # failed, but ignore_errors let the play go on
+    hidden: bool = False
+    attempts: int = 1
+    seconds: float = 0.0
+
+
+def ok(result: Any = None, message: str = "", **more: Any) -> Outcome:
+    """The step found everything as asked."""
+    return Outcome(Status.OK, result, message, **more)
+
+
+def changed(result: Any = None, message: str = "", **more: Any) -> Outcome:
+    """The step changed something on the host."""
+    return Outcome(Status.CHANGED, result, message, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a tool is with long work: `done` of `total` units; `total` 0 when it is not known."""
+
+    text: str
+    done: float = 0.0
+    total: float = 0.0
+
+
+# --- The playbook ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """`retries`/`until`/`delay`/`backoff`; delays in seconds. `until` empty: until it does not fail."""
+
+    retries: Any = 3
+    delay: Any = 5
+    until: tuple[str, ...] = ()
+    backoff: Any = 1  # each delay is the one before times this
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What a step repeats over. `kind` is `loop` or the name behind `with_`; `items` is untemplated."""
+
+    kind: str
+    items: Any
+    var: str = "item"
+    index_var: str | None = None
+    label: Any = None
+    pause: Any = 0
+    extended: Any = False
+    break_when: tuple[str, ...] = ()
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Become:
+    """`become*` as written; None where nothing was said."""
+
+    enabled: Any = None
+    user: Any = None
+    method: Any = None
+    flags: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRef:
+    """The use of a role that a step came with: where its files, templates and variables are found."""
+
+    name: str
+    path: str  # the role's folder
+    defaults: Mapping[str, Any] = EMPTY
+    vars: Mapping[str, Any] = EMPTY
+    params: Mapping[str, Any] = EMPTY  # given where the role is used
+    parents: tuple[RoleRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of a tool, with every keyword that plays, roles and blocks around it hand down.
+
+    Values are as written: text may hold templates. Inheritance is settled by the parser: `when`
+    holds the conditions of all levels, outermost first; `vars` one layer a level, outermost first.
+    """
+
+    tool: str  # canonical name: `copy`, never `ansible.builtin.copy`
+    args: Mapping[str, Any]  # as written under the tool's name, free form already named
+    position: Position
+    name: str = ""
+    phase: str = ""  # the role use or play part that the console groups by
+    role: RoleRef | None = None
+    when: tuple[Any, ...] = ()
+    loop: Loop | None = None
+    register: str | None = None
+    retry: Retry | None = None
+    timeout: Any = None
+    failed_when: tuple[Any, ...] | None = None
+    changed_when: tuple[Any, ...] | None = None
+    ignore_errors: Any = False
+    ignore_unreachable: Any = False
+    notify: tuple[str, ...] = ()
+    listen: tuple[str, ...] = ()  # on handlers only
+    tags: frozenset[str] = frozenset()
+    vars: tuple[Mapping[str, Any], ...] = ()
+    environment: tuple[Any, ...] = ()
+    become: Become = Become()
+    delegate_to: Any = None
+    delegate_facts: Any = False
+    run_once: Any = False
+    no_log: Any = False
+    check_mode: Any = None
+    diff: Any = None
+    throttle: Any = 0
+    any_errors_fatal: Any = False
+    async_seconds: Any = 0
+    poll: Any = 10
+    module_defaults: Mapping[str, Any] = EMPTY
+    apply: Mapping[str, Any] = EMPTY  # dynamic includes: keywords for what they bring
+    rollback: tuple[Node, ...] | str | None = None  # handlers, or "auto"
+
+    @property
+    def title(self) -> str:
+        return self.name or self.tool
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Steps that stand or fall together, with `rescue` for when they fail and `always` for after."""
+
+    steps: tuple[Node, ...]
+    position: Position
+    name: str = ""
+    rescue: tuple[Node, ...] = ()
+    always: tuple[Node, ...] = ()
+    rollback: tuple[Node, ...] | str | None = None
+    atomic: Any = False
+    role: RoleRef | None = None  # set when the block is one use of a role
+
+
+Node = Step | Block
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One play: `steps` holds pre_tasks, roles, tasks and post_tasks in the order they run.
+
+    Where handlers are due between those parts the parser has put a `meta: flush_handlers` step.
+    """
+
+    hosts: Any
+    position: Position
+    steps: tuple[Node, ...]
+    name: str = ""
+    handlers: tuple[Node, ...] = ()
+    roles: tuple[RoleRef, ...] = ()  # their defaults and vars are seen by the whole play
+    vars: Mapping[str, Any] = EMPTY
+    vars_files: tuple[Any, ...] = ()
+    vars_prompt: tuple[Mapping[str, Any], ...] = ()
+    gather_facts: Any = None
+    serial: Any = None
+    strategy: str = "linear"
+    order: str = "inventory"
+    max_fail_percentage: Any = None
+    any_errors_fatal: Any = False
+    force_handlers: Any = False
+    lock: Any = None
+    rollback: tuple[Node, ...] | str | None = None
+    rollback_scope: str = "host"
+    keywords: Mapping[str, Any] = EMPTY  # inherited keywords as written, for what is included later
+
+
+@dataclass(frozen=True, slots=True)
+class Playbook:
+    """A file of plays; `files` names every file that was read for it."""
+
+    path: str
+    plays: tuple[Play, ...]
+    files: tuple[str, ...] = ()
+    warnings: tuple[Fault, ...] = ()
+
+
+# --- Events ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in a run; `at` is seconds since the epoch."""
+
+    run: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    playbooks: tuple[str, ...] = ()
+    check: bool = False
+    steps: int = 0  # how many are known before the start, for a progress bar
+
+
+@dataclass(frozen=True, slots=True)
+class PlayStarted(Event):
+    play: str = ""
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted(Event):
+    step: Step | None = None
+    title: str = ""  # the step's name, rendered as far as it could be
+    host: str = ""
+    kind: str = "step"  # step, handler or rollback
+    arguments: Mapping[str, Any] = EMPTY  # rendered, secrets masked
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress(Event):
+    step: Step | None = None
+    host: str = ""
+    progress: Progress = Progress("")
+
+
+@dataclass(frozen=True, slots=True)
+class StepRetried(Event):
+    step: Step | None = None
+    host: str = ""
+    attempt: int = 1
+    of: int = 1
+    delay: float = 0.0
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished(Event):
+    step: Step | None = None
+    title: str = ""
+    host: str = ""
+    kind: str = "step"
+    arguments: Mapping[str, Any] = EMPTY
+    outcome: Outcome = field(default_factory=lambda: Outcome(Status.OK))
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Event):
+    message: str = ""
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished(Event):
+    report: Report | None = None
+
+
+Observer = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HostRecap:
+    """How many steps came to what on one host; a step counts once, however long its loop."""
+
+    ok: int = 0  # includes changed, as Ansible counts
+    changed: int = 0
+    skipped: int = 0
+    failed: int = 0
+    unreachable: int = 0
+    rescued: int = 0
+    ignored: int = 0
+    rolled_back: int = 0
+    rollback_failed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run came to, host by host."""
+
+    run: str
+    hosts: Mapping[str, HostRecap]
+    seconds: float = 0.0
+    interrupted: bool = False
+    undone: bool = False  # a step failed and everything was rolled back
+    failures: tuple[StepFinished, ...] = ()
+    stats: Mapping[str, Any] = EMPTY

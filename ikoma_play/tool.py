@@ -1,0 +1,200 @@
+"""Tools are declared once: a typed function with a docstring; everything else derives from it.
+
+    @tool("db.backup", access=Access.OPERATOR, changes=True)
+    def backup(on: Transport, app_name: AppName, backup_name: BackupName | None = None) -> Outcome:
+        '''Dump the application's database to a file that `psql < file` restores.
+
+        The dump is written beside its final name, flushed and renamed: whole or not at all.
+
+        app_name: the application
+        backup_name: the file's name; default the application's name and the time
+        '''
+
+The first parameter is the road to the host. A keyword-only parameter named `scope` receives what a
+tool may know of the run. All others are arguments: platform tools (dotted names) take them in
+camelCase (`appName`), the general ones as they are spelled. Lines `name: text` at the end of the
+docstring describe arguments.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from .model import Access, Fault, Outcome
+
+Function = TypeVar("Function", bound=Callable[..., Outcome])
+
+
+class Scope(Protocol):
+    """What a tool may know of the run it is part of."""
+
+    variables: Mapping[str, Any]  # of this host and step; values render when they are looked up
+    check: bool
+    diff: bool
+
+    def render(self, value: Any, **extra: Any) -> Any:
+        """Text with templates in it, made a value; raises TemplateFailed."""
+
+    def find(self, kind: str, name: str) -> Path:
+        """A file of the runner: `kind` is files, templates, tasks or vars; looks in the role, then
+        beside the playbook. Raises NotFound, naming where it looked."""
+
+    def mask(self, text: str) -> str:
+        """`text` without the secrets of the run."""
+
+    def keep_secret(self, *values: str) -> None:
+        """Never show these values again, in any event, log or answer of this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of a tool. `wire` is its name in playbooks and HTTP bodies."""
+
+    name: str
+    wire: str
+    type: Any
+    required: bool
+    default: Any = None
+    description: str = ""
+    secret: bool = False  # its value is never shown
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A declared tool; what is derived from its function is worked out when first asked for."""
+
+    name: str
+    access: Access
+    function: Callable[..., Outcome]
+    changes: bool  # may change the host; False: only looks
+    repeatable: bool = True  # running it twice is as good as once
+    free_form: str | None = None  # the argument that a bare text under the tool's name becomes
+    open: bool = False  # takes any further argument (set_fact): the function then has `**values`
+    secrets: tuple[str, ...] = ()  # Python names of arguments never shown
+    aliases: Mapping[str, str] = field(default_factory=dict)  # further wire names → Python names
+
+    @property
+    def dotted(self) -> bool:
+        return "." in self.name
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(_parameters(self))
+
+    @cached_property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+    @cached_property
+    def description(self) -> str:
+        """The docstring's further paragraphs, without the lines that describe arguments."""
+        body = (self.function.__doc__ or "").strip().partition("\n")[2]
+        lines = [line.strip() for line in body.splitlines()]
+        names = {parameter.name for parameter in self.parameters}
+        kept = [line for line in lines if line.partition(":")[0] not in names]
+        return "\n".join(kept).strip()
+
+    def faults(self, values: Mapping[str, Any], known: Callable[[Any], bool] = lambda value: True) -> list[Fault]:
+        """What is wrong with these arguments, all of it: unknown, missing, of another type.
+
+        `known` says of a value whether it is final; one that still holds templates is not judged.
+        """
+        from .binding import faults
+
+        return faults(self, values, known)
+
+    def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The function's keyword arguments from wire names and plain values; raises FaultsFound."""
+        from .binding import bind
+
+        return bind(self, values)
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the arguments as an object."""
+        from .binding import schema
+
+        return schema(self)
+
+
+def tool(
+    name: str,
+    *,
+    access: Access,
+    changes: bool,
+    repeatable: bool = True,
+    free_form: str | None = None,
+    open: bool = False,
+    secrets: Iterable[str] = (),
+    aliases: Mapping[str, str] | None = None,
+) -> Callable[[Function], Function]:
+    """Declare the function a tool; it stays an ordinary function with the tool at `.tool`."""
+
+    def declare(function: Function) -> Function:
+        function.tool = Tool(  # type: ignore[attr-defined]
+            name, access, function, changes, repeatable, free_form, open, tuple(secrets), dict(aliases or {})
+        )
+        return function
+
+    return declare
+
+
+class Toolbox:
+    """All tools, found by name; a module of tools is imported when one of its names is asked for.
+
+    `modules` maps module names to the names of the tools they declare.
+    """
+
+    def __init__(self, modules: Mapping[str, Iterable[str]]) -> None:
+        self._module_of = {name: module for module, names in modules.items() for name in names}
+        self._tools: dict[str, Tool] = {}
+
+    def names(self) -> list[str]:
+        return list(self._module_of)
+
+    def canonical(self, name: str) -> str:
+        """`ansible.builtin.copy` and `ansible.legacy.copy` are `copy`."""
+        return re.sub(r"^ansible\.(builtin|legacy)\.", "", name)
+
+    def find(self, name: str) -> Tool | None:
+        name = self.canonical(name)
+        if name not in self._tools:
+            module = self._module_of.get(name)
+            if module is None:
+                return None
+            self._load(module)
+        return self._tools[name]
+
+    def all(self) -> list[Tool]:
+        """Every tool, in the order of the declaration's table."""
+        return [found for name in self._module_of if (found := self.find(name))]
+
+    def _load(self, module: str) -> None:
+        declared = importlib.import_module(module)
+        for value in vars(declared).values():
+            if isinstance(found := getattr(value, "tool", None), Tool):
+                self._tools[found.name] = found
+
+
+def _parameters(of: Tool) -> Iterable[Parameter]:
+    import inspect
+    from typing import get_type_hints
+
+    hints = get_type_hints(of.function, include_extras=True)
+    described = dict(re.findall(r"^\s*(\w+): (.+)$", of.function.__doc__ or "", re.M))
+    for name, parameter in list(inspect.signature(of.function).parameters.items())[1:]:
+        if name == "scope" or parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        required = parameter.default is parameter.empty
+        spelled = name.rstrip("_")
+        wire = re.sub(r"_(\w)", lambda match: match[1].upper(), spelled) if of.dotted else spelled
+        yield Parameter(
+            name, wire, hints[name], required, None if required else parameter.default,
+            described.get(name, ""), name in of.secrets,
+        )
