@@ -1,0 +1,36 @@
+"""Every tool by name; the file that declares one is imported when the tool is first asked for."""
+
+from __future__ import annotations
+
+from ..tool import Toolbox
+
+TOOLS = Toolbox(
+    {
+        # The existing platform's nineteen first, in its order, then what the runbook's shell lines call for.
+        "ikoma_play.tools.platform": ("platform.info", "platform.check", "platform.up", "platform.down"),
+        "ikoma_play.tools.apps": (
+            "apps.list", "apps.status", "apps.health", "apps.init", "apps.remove", "apps.env.example",
+            "apps.validate", "apps.env.write", "apps.source", "apps.logs",
+        ),
+        "ikoma_play.tools.deploy": ("deploy.up", "deploy.down", "deploy.restart"),
+        "ikoma_play.tools.db": (
+            "db.create", "db.migrate", "db.seed", "db.backup", "db.status", "db.restore", "db.backups",
+        ),
+        "ikoma_play.tools.artifact": (
+            "artifact.generate_runbook", "artifact.verify_release", "artifact.record_release", "artifact.releases",
+        ),
+        # Ansible's names from here on.
+        "ikoma_play.tools.general.saying": ("debug", "assert", "fail", "ping"),
+        "ikoma_play.tools.general.variables": ("set_fact", "include_vars"),
+        "ikoma_play.tools.general.commands": ("command", "shell", "raw", "script"),
+        "ikoma_play.tools.general.copying": ("copy", "template", "assemble"),
+        "ikoma_play.tools.general.file": ("file",),
+        "ikoma_play.tools.general.looking": ("stat", "slurp", "find", "fetch", "tempfile"),
+        "ikoma_play.tools.general.lines": ("lineinfile", "blockinfile", "replace"),
+        "ikoma_play.tools.general.waiting": ("wait_for", "pause"),
+        "ikoma_play.tools.general.web": ("uri", "get_url"),
+        "ikoma_play.tools.general.unpacking": ("unarchive",),
+        # What only the engine can do.
+        "ikoma_play.engine.directives": ("include_tasks", "include_role", "meta", "add_host", "group_by"),
+    }
+)
