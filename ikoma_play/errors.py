@@ -22,6 +22,7 @@ HTTP status, and `message`, `remedy` and `evidence` into words for a person.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from .model import Command, Failure, Fault, Position, Result
 
@@ -63,13 +64,29 @@ class FaultsFound(IkomaError):
 
 
 class StepError(IkomaError):
+    """`returned` is the result that the failed step's registered variable holds all the same."""
+
     code = "step-failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        evidence: str = "",
+        position: Position | None = None,
+        result: Any = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, evidence=evidence, position=position)
+        self.returned = result
 
 
 class CommandFailed(StepError):
     code = "command-failed"
 
-    def __init__(self, command: Command, result: Result, message: str = "", remedy: str = "") -> None:
+    def __init__(
+        self, command: Command, result: Result, message: str = "", remedy: str = "", returned: Any = None
+    ) -> None:
         self.command = command
         self.result = result
         shown = mask(" ".join(command.argv), command.secrets)
@@ -77,6 +94,7 @@ class CommandFailed(StepError):
             message or f"{command.argv[0]} ended with exit code {result.exit_code}",
             remedy=remedy,
             evidence=mask(f"$ {shown}\n{last_lines(result)}".rstrip(), command.secrets),
+            result=returned,
         )
 
 

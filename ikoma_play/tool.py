@@ -41,6 +41,12 @@ class Scope(Protocol):
     def render(self, value: Any, **extra: Any) -> Any:
         """Text with templates in it, made a value; raises TemplateFailed."""
 
+    def render_file(self, path: Path, options: Mapping[str, Any], **extra: Any) -> str:
+        """A template file of the runner, rendered to text; what it includes is looked for beside it first.
+
+        `options` are Jinja's for this one file (trim_blocks, lstrip_blocks, newline_sequence, the
+        delimiters …); the final newline stays. Raises TemplateFailed with the position inside the file."""
+
     def find(self, kind: str, name: str) -> Path:
         """A file of the runner: `kind` is files, templates, tasks or vars; looks in the role, then
         beside the playbook. Raises NotFound, naming where it looked."""

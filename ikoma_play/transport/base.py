@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import CommandFailed
+from ..errors import CommandFailed, StepError
 from ..model import Command, Host, Progress, Result
 
 
@@ -86,6 +86,12 @@ class Transport(ABC):
         """Give up the road; safe to call twice."""
 
     # --- what stands on them ---
+
+    def become(self, user: str, method: str = "sudo", password: str | None = None, flags: str = "") -> Transport:
+        """The same road as another user of the host; `method` is sudo or su, `flags` go to it.
+
+        The password travels on standard input, never in an argv. Raises StepError where it cannot be."""
+        raise StepError(f"{type(self).__name__} cannot become {user}")
 
     def demand(
         self, command: Command, message: str = "", remedy: str = "",
