@@ -1,0 +1,1 @@
+"""A small guestbook: visitors leave entries, PostgreSQL keeps them."""
