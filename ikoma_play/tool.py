@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -116,11 +116,14 @@ class Tool:
 
         return faults(self, values, known)
 
-    def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The function's keyword arguments from wire names and plain values; raises FaultsFound."""
+    def bind(self, values: Mapping[str, Any], templated: Container[str] = ()) -> dict[str, Any]:
+        """The function's keyword arguments from wire names and plain values; raises FaultsFound.
+
+        In arguments named in `templated` (their text held templates) a number may stand for text.
+        """
         from .binding import bind
 
-        return bind(self, values)
+        return bind(self, values, templated)
 
     def schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the arguments as an object."""
