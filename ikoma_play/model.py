@@ -103,12 +103,13 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command came to; `seconds` is wall time."""
+    """What a command came to; `seconds` is wall time, `dropped` how many bytes of output were not kept."""
 
     exit_code: int
     stdout: bytes = b""
     stderr: bytes = b""
     seconds: float = 0.0
+    dropped: int = 0
 
     @property
     def ok(self) -> bool:
