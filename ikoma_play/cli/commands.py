@@ -1,0 +1,55 @@
+"""The table of subcommands; each lies in a file of its own that is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from .. import __version__
+
+COMMANDS = {
+    "run": "run",
+    "check": "check",
+    "plan": "plan",
+    "exec": "execute",
+    "tools": "tools",
+    "inventory": "inventory",
+    "schema": "schema",
+}
+
+
+class Commands(click.Group):
+    """The subcommands in the table's order, imported only when called or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found = importlib.import_module(f"{__package__}.{COMMANDS[cmd_name]}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from ..spelling import did_you_mean, listed
+
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        if name.endswith((".yml", ".yaml")):
+            raise click.UsageError(f"There is no command {name!r}. Did you mean 'run {name}'?", ctx)
+        guess = did_you_mean(name, COMMANDS, f"Did you mean one of {listed(COMMANDS)}?")
+        raise click.UsageError(f"There is no command {name!r}. {guess}", ctx)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Run playbooks that deploy, check and roll back applications, on this machine or over SSH.
+
+    The first thing to try, with nothing installed: ikoma-play run deploy
+    """

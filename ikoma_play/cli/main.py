@@ -1,0 +1,90 @@
+"""The command itself: finds the subcommand, and turns whatever ends it into words and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from . import status
+
+NAME = "ikoma-play"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit status; nothing it raises gets past here."""
+    if list(arguments) == ["--version"]:  # asked for by scripts that wait for it, so not even click is loaded
+        sys.stdout.write(f"{NAME} {__version__}\n")
+        return status.DONE
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # what a locale cannot show is no reason to fail
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader (head, less) has had enough. Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return status.DONE
+    except KeyboardInterrupt:
+        return _complain("Interrupted.", "", "", status.INTERRUPTED)
+    except Exception as error:
+        if os.environ.get("IKOMA_DEBUG"):
+            raise
+        return _unforeseen(error)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    import click
+
+    from ..errors import FaultsFound, IkomaError
+    from .commands import cli
+
+    try:
+        return int(cli.main(list(arguments), prog_name=NAME, standalone_mode=False) or status.DONE)
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except click.Abort:
+        return _complain("Interrupted.", "", "", status.INTERRUPTED)
+    except click.ClickException as error:
+        return _misused(error)
+    except FaultsFound as error:
+        from .faults import show
+
+        return show(error.faults)
+    except IkomaError as error:
+        return _complain(error.message, error.evidence, error.remedy, status.of_error(error))
+
+
+def _misused(error: Exception) -> int:
+    """A wrong option, argument or command name, as click found it."""
+    import click
+
+    if isinstance(error, click.UsageError):
+        place = error.ctx.command_path if error.ctx else NAME
+        sentence, _, guess = error.format_message().partition(" Did you mean")
+        guess = f"Did you mean{guess} " if guess else ""
+        return _complain(sentence, "", f"{guess}See {place} --help.", status.USED_WRONGLY)
+    message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    return _complain(message, "", "", status.USED_WRONGLY)
+
+
+def _complain(message: str, evidence: str, remedy: str, code: int) -> int:
+    import click
+
+    sys.stdout.flush()
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
+    for line in evidence.splitlines():
+        click.echo(f"  | {line}", err=True)
+    if remedy:
+        click.echo(f"  {remedy}", err=True)
+    return code
+
+
+def _unforeseen(error: Exception) -> int:
+    """A mistake of ours: one sentence, and how to see the rest."""
+    kind = type(error).__name__
+    message = f"ikoma-play itself failed: {kind}: {error}".rstrip(": ")
+    return _complain(message, "", "Run it again with IKOMA_DEBUG=1 to see where, and tell its makers.", status.FAILED)
