@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
 from ..errors import CommandFailed, StepError
@@ -94,7 +95,10 @@ class Transport(ABC):
         raise StepError(f"{type(self).__name__} cannot become {user}")
 
     def demand(
-        self, command: Command, message: str = "", remedy: str = "",
+        self,
+        command: Command,
+        message: str = "",
+        remedy: str = "",
         on_output: Callable[[bytes], None] | None = None,
     ) -> Result:
         """Like run, but raises CommandFailed on any exit code other than 0."""
@@ -127,6 +131,17 @@ class Transport(ABC):
     def chmod(self, path: str, mode: int) -> None:
         self.demand(Command(("chmod", f"{mode:o}", "--", path)))
 
+    def chown(self, path: str, owner: str | None = None, group: str | None = None) -> None:
+        """Change owner, group or both, by name or number; of a link itself, not of what it leads to."""
+        who = (owner or "") + (f":{group}" if group is not None else "")
+        self.demand(Command(("chown", "-h", "--", who, path)))
+
+    def symlink(self, target: str, path: str) -> None:
+        """Make `path` a link to `target`, replacing a file or link at one stroke."""
+        beside = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)[:200]}.{token_hex(6)}")
+        self.demand(Command(("ln", "-s", "--", target, beside)))
+        self.rename(beside, path)
+
     def upload(self, source: Path, path: str) -> int:
         """Copy a file or a tree of the runner to `path`; returns how many files were written.
 
@@ -134,8 +149,7 @@ class Transport(ABC):
         files = _files_below(source) if source.is_dir() else [(source, path)]
         written = 0
         for count, (file, target) in enumerate(
-            (file, posixpath.join(path, target)) if source.is_dir() else (file, target)
-            for file, target in files
+            (file, posixpath.join(path, target)) if source.is_dir() else (file, target) for file, target in files
         ):
             self.progress(Progress(f"copying {source.name}", count, len(files)))
             data, mode = file.read_bytes(), file.stat().st_mode & 0o777
