@@ -1,0 +1,253 @@
+"""Turns the events of a run into lines to show; how a line is drawn is the views' matter.
+
+What is quiet unless asked for: skipped steps, results (-v), arguments (-vv). Outcomes that are equal on
+many hosts become one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..model import (
+    Event,
+    Outcome,
+    PlayStarted,
+    RunFinished,
+    Status,
+    Step,
+    StepFinished,
+    StepRetried,
+    StepStarted,
+    Warned,
+)
+from . import words
+from .terminal import printable
+
+MANY = 8  # from more hosts than this on, equal outcomes are told together
+
+Kind = str
+"""play, phase, step, retry; and what stands below a step: message, detail, where, call, cause, evidence,
+remedy, head, hunk, added, removed, same; warning"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line to show. `note` is what stands behind a step's title: `ignored`, `3 attempts`."""
+
+    kind: Kind
+    text: str
+    status: Status | None = None
+    hosts: tuple[str, ...] = ()
+    seconds: float = 0.0
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Group:
+    """A step's equal outcomes, held back until no host is at it any more."""
+
+    title: str
+    phase: str
+    finished: dict[tuple[Status, str, tuple[Line, ...]], list[StepFinished]] = field(default_factory=dict)
+    running: set[str] = field(default_factory=set)
+
+
+class Narrator:
+    """One run, told line by line."""
+
+    def __init__(self, verbosity: int = 0, diff: bool = False) -> None:
+        self.verbosity = verbosity
+        self.diff = diff
+        self.phase = ""  # as last told
+        self.hosts: tuple[str, ...] = ()
+        self.warnings: dict[str, int] = {}
+        self.last_message = ""
+        self._groups: dict[int, Group] = {}
+
+    def tell(self, event: Event) -> Iterator[Line]:
+        """The lines that this event gives rise to."""
+        match event:
+            case PlayStarted():
+                yield from self._flush(everything=True)
+                yield from self._play(event)
+            case StepStarted(step=Step() as step):
+                yield from self._started(event, step)
+            case StepRetried():
+                yield from self._retried(event)
+            case StepFinished(step=Step() as step):
+                yield from self._finished(event, step)
+            case Warned():
+                self._warn(f"{event.position}: {event.message}" if event.position else event.message)
+            case RunFinished():
+                yield from self._flush(everything=True)
+                for warning, times in self.warnings.items():
+                    yield Line("warning", warning, note=f"{times} times" if times > 1 else "")
+
+    # --- one event each ---
+
+    def _play(self, event: PlayStarted) -> Iterator[Line]:
+        self.hosts = event.hosts
+        self.phase = ""
+        yield Line("play", printable(event.play), hosts=event.hosts)
+
+    def _started(self, event: StepStarted, step: Step) -> Iterator[Line]:
+        if self._many:
+            key = id(step)
+            yield from self._flush(besides=key)
+            self._group(step, event.title).running.add(event.host)
+
+    def _retried(self, event: StepRetried) -> Iterator[Line]:
+        if event.step is None or (self._many and not self.verbosity):
+            return
+        yield from self._heading(event.step.phase, "step")
+        again = f", again in {words.duration(event.delay)}" if event.delay else ""
+        yield Line(
+            "retry",
+            printable(event.step.title),
+            hosts=(event.host,),
+            note=f"attempt {event.attempt} of {event.of}{again}",
+        )
+        if self.verbosity and event.outcome and event.outcome.failure and not event.outcome.hidden:
+            yield Line("detail", printable(event.outcome.failure.message))
+
+    def _finished(self, event: StepFinished, step: Step) -> Iterator[Line]:
+        outcome = event.outcome
+        for warning in outcome.warnings:
+            self._warn(warning)
+        if self._many:
+            group = self._group(step, event.title)
+            group.running.discard(event.host)
+            if not outcome.status.bad:
+                told = (outcome.status, note(outcome), tuple(self._below(event, step)))
+                group.finished.setdefault(told, []).append(event)
+                return
+        if outcome.status is Status.SKIPPED and not self.verbosity:
+            return
+        yield from self._heading(step.phase, event.kind)
+        yield Line("step", printable(event.title), outcome.status, (event.host,), outcome.seconds, note(outcome))
+        yield from self._below(event, step)
+
+    # --- what stands below a step ---
+
+    def _below(self, event: StepFinished, step: Step) -> list[Line]:
+        outcome = event.outcome
+        lines = []
+        if outcome.status.bad:
+            return list(failure(event, step))
+        if outcome.hidden:
+            return []
+        if step.tool == "debug":
+            lines += [Line("message", line) for line in self._said(outcome)]
+        elif self.verbosity and outcome.message:
+            lines.append(Line("message", printable(outcome.message)))
+        if self.verbosity > 1 and outcome.status is not Status.SKIPPED:
+            lines.append(Line("where", str(step.position)))
+            lines += [Line("call", line) for line in words.call(step.tool, event.arguments)]
+        if self.verbosity and step.tool != "debug":
+            lines += self._results(outcome)
+        if self.diff:
+            lines += [Line(*pair) for diff in _all_diffs(outcome) for pair in words.diff_lines(diff)]
+        return lines
+
+    def _said(self, outcome: Outcome) -> Iterator[str]:
+        """What debug has to say, for each item of its loop."""
+        for one in outcome.items or (outcome,):
+            if one.status is Status.SKIPPED:
+                continue
+            text = one.message or (one.result if isinstance(one.result, str) else words.compact(one.result))
+            self.last_message = printable(text)
+            yield from self.last_message.splitlines() or [""]
+
+    def _results(self, outcome: Outcome) -> Iterator[Line]:
+        most = 1000 if self.verbosity > 2 else 30
+        for one in outcome.items:
+            yield Line("detail", f"{one.status.value}: {words.value(one.item)}", note=note(one))
+        if not outcome.items and outcome.result is not None:
+            yield from (Line("detail", line) for line in words.result_lines(outcome.result, most))
+
+    # --- headings, groups, warnings ---
+
+    def _heading(self, phase: str, kind: str) -> Iterator[Line]:
+        title = {"rollback": "Rolling back", "handler": "Handlers"}.get(kind) or phase
+        if title and title != self.phase:
+            yield Line("phase", printable(title))
+        self.phase = title
+
+    @property
+    def _many(self) -> bool:
+        return len(self.hosts) > MANY
+
+    def _group(self, step: Step, title: str) -> Group:
+        return self._groups.setdefault(id(step), Group(title, step.phase))
+
+    def _flush(self, besides: int = 0, everything: bool = False) -> Iterator[Line]:
+        """Tell the groups that are complete: every host that was at the step has finished it."""
+        for key, group in list(self._groups.items()):
+            if everything or (key != besides and not group.running):
+                del self._groups[key]
+                yield from self._tell_group(group)
+
+    def _tell_group(self, group: Group) -> Iterator[Line]:
+        for (status, behind, below), events in sorted(group.finished.items(), key=lambda pair: -len(pair[1])):
+            if status is Status.SKIPPED and not self.verbosity:
+                continue
+            yield from self._heading(group.phase, events[0].kind)
+            titles = {event.title for event in events}
+            title = titles.pop() if len(titles) == 1 else group.title
+            slowest = max(event.outcome.seconds for event in events)
+            yield Line("step", printable(title), status, tuple(event.host for event in events), slowest, behind)
+            yield from below
+
+    def _warn(self, message: str) -> None:
+        text = printable(message)
+        self.warnings[text] = self.warnings.get(text, 0) + 1
+
+
+def note(outcome: Outcome) -> str:
+    """What stands behind a step's title."""
+    notes = []
+    if outcome.ignored:
+        notes.append("ignored")
+    if outcome.attempts > 1:
+        notes.append(f"{outcome.attempts} attempts")
+    if len(outcome.items) > 1:
+        notes.append(f"{len(outcome.items)} items")
+    return ", ".join(notes)
+
+
+def failure(event: StepFinished, step: Step) -> Iterator[Line]:
+    """Why a step failed: where it stands, what was asked, what came of it, what to do."""
+    outcome = event.outcome
+    yield Line("where", str(step.position))
+    if outcome.hidden:
+        yield Line("cause", f"{step.tool} failed; no_log hides what it was asked and what it said")
+        return
+    yield from (Line("call", printable(line)) for line in words.call(step.tool, event.arguments))
+    failed = [one for one in outcome.items if one.status.bad]
+    for one in failed[:5]:
+        yield from _cause(one, f"{words.value(one.item)}: ")
+    if len(failed) > 5:
+        yield Line("cause", f"… and {len(failed) - 5} more items")
+    if not failed:
+        yield from _cause(outcome, "")
+
+
+def _cause(outcome: Outcome, prefix: str) -> Iterator[Line]:
+    why = outcome.failure
+    message = why.message if why else outcome.message or "it failed without a word"
+    for line in printable(prefix + message).splitlines():
+        yield Line("cause", line)
+    if why and why.position:
+        yield Line("where", f"in {why.position}")
+    if why and why.evidence:
+        yield from (Line("evidence", line) for line in printable(why.evidence).splitlines())
+    if why and why.remedy:
+        yield from (Line("remedy", line) for line in printable(why.remedy).splitlines())
+
+
+def _all_diffs(outcome: Outcome) -> Iterator[Any]:
+    yield from outcome.diffs
+    for one in outcome.items:
+        yield from one.diffs

@@ -1,0 +1,107 @@
+"""What a run came to: a row for each host, the closing sentence, and what to do next."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from ..model import HostRecap, Report, Status, StepFinished
+from . import words
+
+ALWAYS = ("ok", "changed", "skipped", "failed")
+SOMETIMES = ("unreachable", "rescued", "ignored", "rolled_back", "rollback_failed")
+GROUPED = 20  # from more hosts than this on, hosts with equal figures share a row
+
+_URL = re.compile(r"https?://[^\s'\"<>]+[^\s'\"<>.,;:)]")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the recap; `bad` when something failed on it."""
+
+    title: str
+    recap: HostRecap
+    bad: bool
+
+
+def columns(report: Report) -> list[str]:
+    """The figures worth a column: the usual ones, and others where any host has them."""
+    return [*ALWAYS, *(name for name in SOMETIMES if any(getattr(host, name) for host in report.hosts.values()))]
+
+
+def rows(report: Report) -> list[Row]:
+    """A row for each host in the order of the run; for a fleet, one for all with the same figures."""
+    if len(report.hosts) <= GROUPED:
+        return [Row(name, recap, _bad(recap)) for name, recap in report.hosts.items()]
+    groups: dict[tuple[int, ...], list[str]] = {}
+    counted = [field.name for field in fields(HostRecap) if field.name != "seconds"]
+    for name, recap in report.hosts.items():
+        groups.setdefault(tuple(getattr(recap, field) for field in counted), []).append(name)
+    found = []
+    for figures, names in groups.items():
+        slowest = max(report.hosts[name].seconds for name in names)
+        recap = HostRecap(**dict(zip(counted, figures, strict=True)), seconds=slowest)
+        found.append(Row(words.hosts(names), recap, _bad(recap)))
+    return sorted(found, key=lambda row: not row.bad)
+
+
+def _bad(recap: HostRecap) -> bool:
+    return bool(recap.failed or recap.unreachable or recap.rollback_failed)
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The last words: `good` or not, the sentence, and lines of advice (`$ ` before a command)."""
+
+    good: bool
+    sentence: str
+    advice: tuple[str, ...] = ()
+
+
+def closing(report: Report, check: bool, again: Sequence[str], message: str = "") -> Closing:
+    """`again` is the command line of this run without `--start-at-step`; `message` what the playbook said last."""
+    time = words.duration(report.seconds)
+    hosts = report.hosts.values()
+    if any(host.rollback_failed for host in hosts):
+        return Closing(
+            False,
+            f"Failed after {time}, and a rollback handler failed too.",
+            ("A person must look at what is named above before anything is run again.",),
+        )
+    if report.interrupted:
+        return Closing(False, f"Interrupted after {time}.", ("Start again with:", f"$ {shlex.join(again)}"))
+    if any(_bad(host) for host in hosts):
+        return _failed(report, again, time)
+    if not report.hosts:
+        return Closing(True, "No host matched, so nothing was done.", ("See: $ ikoma-play inventory",))
+    changed = sum(host.changed for host in hosts)
+    what = f"{words.count(changed, 'step')} changed something" if changed else "nothing changed"
+    if check:
+        what = f"{words.count(changed, 'step')} would change something" if changed else "nothing would change"
+    urls = _URL.findall(message)
+    return Closing(True, f"Done in {time}: {what}.", (f"Open {urls[-1]}",) if urls else ())
+
+
+def _failed(report: Report, again: Sequence[str], time: str) -> Closing:
+    failed = [finished for finished in report.failures if finished.outcome.status is Status.FAILED]
+    lost = [name for name, host in report.hosts.items() if host.unreachable]
+    where = words.hosts([name for name, host in report.hosts.items() if host.failed or host.unreachable])
+    undone = " and everything was rolled back" if report.undone else ""
+    nothing = "" if report.undone or not failed else " Nothing was undone."
+    sentence = f"Failed on {where} after {time}{undone}.{nothing}"
+    advice: list[str] = []
+    if lost:
+        advice += [f"See whether {words.hosts(lost)} can be reached:", f"$ ikoma-play exec ping -l {lost[0]}"]
+    if report.undone or not failed or not _resumable(failed[0]):
+        advice += ["With the cause mended, start again:", f"$ {shlex.join(again)}"]
+    else:
+        assert failed[0].step is not None
+        words_again = [*again, "--start-at-step", failed[0].step.title]
+        advice += ["With the cause mended, go on from this step:", f"$ {shlex.join(words_again)}"]
+    return Closing(False, sentence, tuple(advice))
+
+
+def _resumable(failed: StepFinished) -> bool:
+    return failed.step is not None and bool(failed.step.name) and "{{" not in failed.step.name

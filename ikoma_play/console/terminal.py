@@ -1,0 +1,44 @@
+"""What the stream that we write to can show."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+MARKS = "✓●–✗↺━│…→"
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]?)")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """`live`: lines can be redrawn; `colour`: may be used; `marks`: more than ASCII; `width` in columns."""
+
+    live: bool = False
+    colour: bool = False
+    marks: bool = False
+    width: int = 80
+
+
+def looks(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Looks:
+    """What `stream` can show, with NO_COLOR, FORCE_COLOR and TERM=dumb honoured."""
+    dumb = environ.get("TERM", "") in ("dumb", "unknown")
+    live = stream.isatty() and not dumb
+    forced = environ.get("FORCE_COLOR", "") not in ("", "0")
+    colour = (live or forced) and not environ.get("NO_COLOR")
+    try:
+        MARKS.encode(stream.encoding or "ascii")
+        marks = True
+    except (UnicodeEncodeError, LookupError):
+        marks = False
+    return Looks(live, colour, marks, max(20, shutil.get_terminal_size((100, 24)).columns))
+
+
+def printable(text: str) -> str:
+    """Text of a host made harmless: no escape sequences, no control codes but newline and tab."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))).expandtabs(4)
