@@ -95,7 +95,7 @@ def load(on: Transport, folder: str, name: str) -> dict[str, Any]:
     demand_variables(compose)
     document = compose_yaml.parse(compose.text, compose.path)
     lookup = {**compose.env, "COMPOSE_PROJECT_NAME": name}.get
-    filled = Document(compose.path, _interpolated(document, document.data, (), lookup), document.lines)
+    filled = Document(compose.path, _interpolated(document, document.data, (), lookup), document.lines, document.data)
 
     def env_values(path: str, required: bool, where: Path) -> dict[str, str]:
         if on.stat(path, follow=True) is None:

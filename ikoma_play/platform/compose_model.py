@@ -198,15 +198,19 @@ class _Reader:
         found = _PORT.match(_text(item)) if isinstance(item, str | int) and not isinstance(item, bool) else None
         if found is None:
             raise self.document.error(
-                path, f"{item!r} is no port", "Write CONTAINER, HOST:CONTAINER or ADDRESS:HOST:CONTAINER."
+                path,
+                f"{self.document.shown(path)} is no port",
+                "Write CONTAINER, HOST:CONTAINER or ADDRESS:HOST:CONTAINER.",
             )
         targets = _range(found["target"])
         published = _range(found["published"]) if found["published"] else [None] * len(targets)
         if max(targets) > 65535 or any(number is not None and number > 65535 for number in published):
-            raise self.document.error(path, f"{item!r} is no port: the highest is 65535")
+            raise self.document.error(path, f"{self.document.shown(path)} is no port: the highest is 65535")
         if len(targets) != len(published):
             if len(targets) != 1:
-                raise self.document.error(path, f"{item!r}: both ranges of ports must be of one length")
+                raise self.document.error(
+                    path, f"{self.document.shown(path)}: both ranges of ports must be of one length"
+                )
             yield self._mapped(found, targets[0], found["published"])
             return
         for inside, outside in zip(targets, published, strict=True):
@@ -264,7 +268,9 @@ class _Reader:
             condition = item.get("condition", "service_started")
             if condition not in _CONDITIONS:
                 raise self.document.error(
-                    (*path, name), f"{condition!r} is no condition", f"Use one of: {', '.join(_CONDITIONS)}."
+                    (*path, name),
+                    f"{spelled((*path, name))}: there is no such condition",
+                    f"Use one of: {', '.join(_CONDITIONS)}.",
                 )
             made[name] = {"condition": condition, "required": item.get("required", True)} | {
                 word: extra for word, extra in item.items() if word not in ("condition", "required")
@@ -283,7 +289,9 @@ class _Reader:
                 made.append(volume)
                 continue
             if not isinstance(item, str) or not item:
-                raise self.document.error((*path, at), f"{item!r} is no volume", "Write SOURCE:TARGET[:ro].")
+                raise self.document.error(
+                    (*path, at), f"{self.document.shown((*path, at))} is no volume", "Write SOURCE:TARGET[:ro]."
+                )
             source, colon, target = item.partition(":")
             if not colon:
                 made.append({"type": "volume", "target": source, "volume": {}})
@@ -380,18 +388,22 @@ class _Reader:
         try:
             return int(_text(value))
         except ValueError:
-            raise self.document.error(path, f"{spelled(path)} must be a whole number, not {value!r}") from None
+            raise self.document.error(
+                path, f"{spelled(path)} must be a whole number, not {self.document.shown(path)}"
+            ) from None
 
     def _boolean(self, value: Any, path: Path) -> bool:
         if _text(value).lower() not in ("true", "false"):
-            raise self.document.error(path, f"{spelled(path)} must be true or false, not {value!r}")
+            raise self.document.error(path, f"{spelled(path)} must be true or false, not {self.document.shown(path)}")
         return _text(value).lower() == "true"
 
     def _duration(self, value: Any, path: Path) -> str:
         try:
             seconds(_text(value))
-        except ValueError as error:
-            raise self.document.error(path, f"{spelled(path)}: {error}") from None
+        except ValueError:
+            raise self.document.error(
+                path, f"{spelled(path)}: {self.document.shown(path)} is no duration", "Write 500ms, 10s or 1m30s."
+            ) from None
         return _text(value)
 
 

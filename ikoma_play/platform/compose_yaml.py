@@ -25,11 +25,14 @@ _VALUES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Parsed YAML; `lines` maps the path of a value to its line, counted from 1."""
+    """Parsed YAML; `lines` maps the path of a value to its line, counted from 1.
+
+    `written` is the data before interpolation, which may have brought secrets into `data`."""
 
     file: str
     data: Any
     lines: Mapping[Path, int]
+    written: Any = None
 
     def error(self, path: Path, message: str, remedy: str = "") -> StepError:
         """An error at the line of `path`, or of what is nearest around it."""
@@ -41,6 +44,16 @@ class Document:
             remedy=remedy or f"Correct {self.file} at line {line}.",
             position=Position(self.file, line),
         )
+
+    def shown(self, path: Path) -> str:
+        """The value at `path` as it was written, for a message."""
+        value = self.written
+        for part in path:
+            try:
+                value = value[part]
+            except (LookupError, TypeError):
+                return "nothing"
+        return repr(value)
 
 
 def parse(text: str, file: str) -> Document:
@@ -55,7 +68,7 @@ def parse(text: str, file: str) -> Document:
         raise Document(file, None, {(): 1}).error((), f"this is not valid YAML: {error}") from None
     lines: dict[Path, int] = {}
     data = None if node is None else _build(node, (), file, lines, 0)
-    return Document(file, data, lines)
+    return Document(file, data, lines, data)
 
 
 def texts(value: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
