@@ -1,0 +1,418 @@
+"""Ansible's lookups (`lookup('file', 'x')`, `query('dict', d)`), in one table.
+
+A lookup gets its terms, its options and the Templar that asks; it gives a list. Files are the
+runner's, found beside the role and the playbook.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+import random
+import re
+import shlex
+import string
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jinja2 import Environment, Undefined, pass_context
+from jinja2.runtime import Context
+
+from ..errors import IkomaError, TemplateFailed
+from .filters import files_like, flatten, subelements
+
+if TYPE_CHECKING:
+    from .templating import Templar
+
+Lookup = Callable[["Templar", list[Any], dict[str, Any]], list[Any]]
+LOOKUPS: dict[str, Lookup] = {}
+_F = TypeVar("_F", bound=Lookup)
+
+
+def named(*names: str) -> Callable[[_F], _F]:
+    def add(function: _F) -> _F:
+        LOOKUPS.update(dict.fromkeys(names, function))
+        return function
+
+    return add
+
+
+def install(environment: Environment) -> None:
+    environment.globals.update(lookup=lookup, query=query, q=query, now=now, undef=undefined(environment))
+
+
+def find(templar: Templar, name: str, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    """What a lookup gives. Raises TemplateFailed."""
+    name = re.sub(r"^ansible\.(builtin|legacy)\.", "", name)
+    if name not in LOOKUPS:
+        from .templating import nearest
+
+        near = nearest(name, LOOKUPS)
+        raise TemplateFailed(f"there is no lookup {name!r}", remedy=f"Did you mean {near!r}?" if near else "")
+    for term in terms:
+        if isinstance(term, Undefined):
+            term._fail_with_undefined_error()
+    return LOOKUPS[name](templar, terms, options)
+
+
+@pass_context
+def query(context: Context, name: str, *terms: Any, **options: Any) -> Any:
+    """A lookup's whole list."""
+    return _ask(context, name, list(terms), options)
+
+
+@pass_context
+def lookup(context: Context, name: str, *terms: Any, **options: Any) -> Any:
+    """A lookup's values joined by commas, or its one value, as `lookup` gives them."""
+    wanted = options.pop("wantlist", False)
+    found = _ask(context, name, list(terms), options)
+    if wanted or found is None:
+        return found
+    if all(isinstance(each, str) for each in found):
+        return ",".join(found)
+    return found[0] if len(found) == 1 else found
+
+
+def _ask(context: Context, name: str, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    errors = options.pop("errors", "strict")
+    try:
+        return find(context.templar, name, terms, options)  # type: ignore[attr-defined]
+    except (IkomaError, OSError, ValueError) as error:
+        if errors in ("ignore", "warn"):
+            return []
+        if isinstance(error, IkomaError):
+            raise
+        raise TemplateFailed(f"lookup {name!r}: {error}") from error
+
+
+def now(utc: bool = False, fmt: str | None = None) -> Any:
+    from datetime import UTC, datetime
+
+    moment = datetime.now(UTC).replace(tzinfo=None) if utc else datetime.now()
+    return moment.strftime(fmt) if fmt else moment
+
+
+def undefined(environment: Environment) -> Callable[..., Any]:
+    return lambda hint=None: environment.undefined(hint or "a value is to be set here")
+
+
+# --- Files of the runner ---------------------------------------------------------------------------
+
+
+def _path(templar: Templar, kind: str, name: Any) -> Path:
+    path = Path(str(name)).expanduser()
+    if path.is_absolute():
+        if not path.exists():
+            raise TemplateFailed(f"there is no file {path}")
+        return path
+    if templar.find is not None:
+        return templar.find(kind, str(name))
+    if not path.exists():
+        raise TemplateFailed(f"there is no file {name!r} below {Path.cwd()}")
+    return path
+
+
+@named("file")
+def file(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    def text(term: Any) -> str:
+        content = _path(templar, "files", term).read_text(encoding="utf-8")
+        content = content.rstrip() if options.get("rstrip", True) else content
+        return content.lstrip() if options.get("lstrip", False) else content
+
+    return [text(term) for term in terms]
+
+
+@named("unvault")
+def unvault(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return file(templar, terms, {"rstrip": False, **options})
+
+
+@named("template")
+def template(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    from .templating import Templar as Renders
+
+    extra = {**templar.extra, **options.get("template_vars", {})}
+    inner = Renders(templar.variables, templar.find, extra)
+    return [inner.render_text(_path(templar, "templates", term).read_text(encoding="utf-8")) for term in terms]
+
+
+@named("fileglob")
+def fileglob(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    found: list[str] = []
+    for term in map(str, terms):
+        folder, pattern = os.path.split(term)
+        if not folder.startswith("/"):
+            try:
+                folder = str(_path(templar, "files", folder or "."))
+            except IkomaError:
+                continue
+        found += files_like(f"{folder}/{pattern}")
+    return found
+
+
+@named("first_found")
+def first_found(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    skip = bool(options.get("skip", False))
+    candidates: list[str] = []
+    for term in [*flatten(terms), *([options] if "files" in options else [])]:
+        if isinstance(term, Mapping):
+            skip = skip or bool(term.get("skip", False))
+            files, paths = (
+                [each] if isinstance(each, str) else each for each in (term.get("files", []), term.get("paths", []))
+            )
+            candidates += [os.path.join(path, name) for path in paths for name in files] or list(files)
+        else:
+            candidates.append(str(term))
+    for candidate in candidates:
+        for kind in ("files", "templates", "vars", "tasks"):
+            try:
+                return [str(_path(templar, kind, candidate))]
+            except IkomaError:
+                continue
+    if skip:
+        return []
+    raise TemplateFailed(f"none of these files is there: {', '.join(candidates)}")
+
+
+@named("lines")
+def lines(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return [line for term in terms for line in _output(term).splitlines()]
+
+
+@named("pipe")
+def pipe(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return [_output(term).rstrip("\r\n") for term in terms]
+
+
+def _output(term: Any) -> str:
+    """What a command on the runner prints. A pipe in the text is the shell's to read, as it was written to be."""
+    argv = [str(each) for each in term] if isinstance(term, list) else ["/bin/sh", "-c", str(term)]
+    done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        shown = shlex.join(argv) if isinstance(term, list) else repr(term)
+        raise TemplateFailed(
+            f"the command {shown} ended with exit code {done.returncode}",
+            evidence=done.stderr.decode("utf-8", "replace").strip(),
+        )
+    return done.stdout.decode("utf-8", "replace")
+
+
+@named("csvfile")
+def csvfile(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    given = dict(options)
+    found = []
+    for term in map(str, terms):
+        key, *pairs = shlex.split(term)
+        given |= dict(pair.split("=", 1) for pair in pairs)
+        delimiter = {"TAB": "\t", "\\t": "\t"}.get(given.get("delimiter", "TAB"), given.get("delimiter", "TAB"))
+        path = _path(templar, "files", given.get("file", "ansible.csv"))
+        with path.open(encoding=given.get("encoding", "utf-8"), newline="") as rows:
+            column, keycol = int(given.get("col", 1)), int(given.get("keycol", 0))
+            found += [row[column] for row in csv.reader(rows, delimiter=delimiter) if row and row[keycol] == key][
+                :1
+            ] or ([given["default"]] if given.get("default") is not None else [])
+    return found
+
+
+@named("ini")
+def ini(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    import configparser
+
+    parser = configparser.ConfigParser(allow_no_value=bool(options.get("allow_no_value", False)), interpolation=None)
+    if options.get("case_sensitive"):
+        parser.optionxform = str  # type: ignore[assignment,method-assign]
+    text = _path(templar, "files", options.get("file", "ansible.ini")).read_text(options.get("encoding", "utf-8"))
+    section = str(options.get("section", "global"))
+    parser.read_string(f"[{section}]\n{text}" if options.get("type") == "properties" else text)
+    if options.get("re"):
+        return [value for term in terms for name, value in parser.items(section) if re.match(str(term), name)]
+    return [parser.get(section, str(term), fallback=options.get("default", "")) for term in terms]
+
+
+# --- Variables, environment, the web -----------------------------------------------------------------
+
+
+@named("env")
+def env(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    def value(name: str) -> Any:
+        default = options.get("default", "")
+        if isinstance(default, Undefined) and name not in os.environ:
+            raise TemplateFailed(f"the environment variable {name!r} is not set")
+        return os.environ.get(name, default)
+
+    return [value(str(term)) for term in terms]
+
+
+@named("vars")
+def variables(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    def value(name: str) -> Any:
+        try:
+            return templar.variables[name]
+        except KeyError:
+            if "default" in options:
+                return options["default"]
+            from .templating import nearest
+
+            near = nearest(name, templar.variables)
+            raise TemplateFailed(f"{name!r} is not defined", remedy=f"Did you mean {near!r}?" if near else "") from None
+
+    return [value(str(term)) for term in terms]
+
+
+@named("varnames")
+def varnames(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return [name for name in templar.variables if any(re.search(str(term), name) for term in terms)]
+
+
+@named("url")
+def url(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    from urllib.error import URLError
+    from urllib.request import Request, urlopen
+
+    found: list[Any] = []
+    for term in map(str, terms):
+        if not term.startswith(("http://", "https://")):
+            raise TemplateFailed(f"lookup 'url': {term!r} is not a web address")
+        try:
+            request = Request(term, headers=options.get("headers", {}))
+            with urlopen(request, timeout=float(options.get("timeout", 10))) as answer:
+                text = answer.read().decode("utf-8", "replace")
+        except (URLError, OSError) as error:
+            raise TemplateFailed(f"lookup 'url': {term}: {error}") from error
+        found += text.splitlines() if options.get("split_lines", True) else [text]
+    return found
+
+
+# --- Lists -------------------------------------------------------------------------------------------
+
+
+@named("items")
+def items(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return [each for term in terms for each in (term if isinstance(term, (list, tuple)) else [term])]
+
+
+@named("list")
+def as_list(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return terms[0] if len(terms) == 1 and isinstance(terms[0], list) else terms
+
+
+@named("flattened")
+def flattened(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return flatten(terms)
+
+
+@named("indexed_items")
+def indexed_items(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return [[index, each] for index, each in enumerate(items(templar, terms, options))]
+
+
+@named("dict")
+def dictionary(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    found = []
+    for term in terms or []:
+        for each in term if isinstance(term, list) else [term]:
+            if not isinstance(each, Mapping):
+                raise TemplateFailed(f"expected a mapping, got {type(each).__name__}")
+            found += [{"key": key, "value": value} for key, value in each.items()]
+    return found
+
+
+@named("together")
+def together(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return [list(each) for each in itertools.zip_longest(*terms)]
+
+
+@named("nested", "cartesian")
+def nested(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return [flatten(each) for each in itertools.product(*(t if isinstance(t, list) else [t] for t in terms))]
+
+
+@named("subelements")
+def sub_elements(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    if len(terms) < 2:
+        raise TemplateFailed("subelements wants a list and the name of a key in its items")
+    more = terms[2] if len(terms) > 2 and isinstance(terms[2], Mapping) else {}
+    return subelements(terms[0], terms[1], bool(more.get("skip_missing", options.get("skip_missing", False))))
+
+
+@named("random_choice")
+def random_choice(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    choices = items(templar, terms, options)
+    return [random.choice(choices)] if choices else []
+
+
+@named("sequence")
+def sequence(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    found: list[str] = []
+    for term in [*terms, *([options] if options else [])]:
+        found += _numbers(_sequence_settings(term))
+    return found
+
+
+def _sequence_settings(term: Any) -> dict[str, Any]:
+    if isinstance(term, Mapping):
+        return dict(term)
+    short = re.fullmatch(r"\s*(?:(\w+)-)?(\w+)(?:/(-?\w+))?(?::(\S+))?\s*", str(term))
+    if short and "=" not in str(term):
+        start, end, stride, shape = short.groups()
+        return {"start": start or 1, "end": end, "stride": stride or 1, "format": shape or "%d"}
+    return dict(pair.split("=", 1) for pair in shlex.split(str(term)))
+
+
+def _numbers(settings: dict[str, Any]) -> list[str]:
+    unknown = set(settings) - {"start", "end", "stride", "count", "format"}
+    if unknown:
+        raise TemplateFailed(
+            f"sequence knows no {', '.join(sorted(unknown))}", remedy="Use start, end, stride, count, format."
+        )
+    start, stride = int(str(settings.get("start", 1)), 0), int(str(settings.get("stride", 1)), 0)
+    if "count" in settings:
+        count = int(str(settings["count"]), 0)
+        numbers = range(start, start + count * stride, stride) if count and stride else range(0)
+    elif "end" in settings:
+        end = int(str(settings["end"]), 0)
+        if (stride > 0 and end < start) or (stride < 0 and end > start):
+            raise TemplateFailed(f"sequence cannot count from {start} to {end} by {stride}")
+        numbers = range(start, end + (1 if stride > 0 else -1), stride) if stride else range(0)
+    else:
+        raise TemplateFailed("sequence wants an end or a count")
+    return [str(settings.get("format", "%d")) % number for number in numbers]
+
+
+# --- Secrets and settings ----------------------------------------------------------------------------
+
+
+@named("password")
+def password(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    """The password kept in a file of the runner, made when the file is not there."""
+    import secrets
+
+    found = []
+    for term in map(str, terms):
+        path_text, *pairs = shlex.split(term)
+        given = {**options, **dict(pair.split("=", 1) for pair in pairs)}
+        path = Path(path_text)
+        if path != Path("/dev/null") and path.exists():
+            found.append(path.read_text(encoding="utf-8").splitlines()[0].partition(" salt=")[0])
+            continue
+        letters = _alphabet(given.get("chars", ["ascii_letters", "digits", ".,:-_"]))
+        made = "".join(secrets.choice(letters) for _ in range(int(given.get("length", 20))))
+        if path != Path("/dev/null"):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as kept:
+                kept.write(f"{made}\n")
+        found.append(made)
+    return found
+
+
+def _alphabet(chars: Any) -> str:
+    parts = chars if isinstance(chars, list) else str(chars).split(",")
+    return "".join(getattr(string, part, part) for part in parts)
+
+
+@named("config")
+def config(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    raise TemplateFailed("lookup 'config' asks for Ansible's own settings, which are not used here")
