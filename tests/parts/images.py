@@ -99,7 +99,7 @@ def python_image() -> str:
             raise PartMissing("debootstrap is missing; tests/run installs it.")
         with _build_folder() as folder:
             root = folder / "root"
-            run("debootstrap", "--variant=minbase", f"--include={DEBIAN_PACKAGES}", DEBIAN, str(root), _mirror())
+            run("debootstrap", "--variant=minbase", f"--include={DEBIAN_PACKAGES}", DEBIAN, str(root), *_mirror())
             for place in NOT_NEEDED:
                 shutil.rmtree(root / place, ignore_errors=True)
             archive = folder / "root.tar"
@@ -149,14 +149,14 @@ def _build(name: str, folder: Path, recipe: str) -> None:
     run("docker", "build", "--tag", name, str(folder))
 
 
-def _mirror() -> str:
-    """The Debian mirror that this machine's apt uses, or Debian's own."""
+def _mirror() -> list[str]:
+    """The Debian mirror that this machine's apt uses; none named: debootstrap's own choice."""
     try:
         listed = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages").stdout
     except (OSError, PartMissing):
         listed = ""
     found = [line.split()[0] for line in listed.splitlines() if line.endswith(f" {DEBIAN}")]
-    return next((address for address in found if "/debian" in address), "")
+    return [address for address in found if "/debian" in address][:1]
 
 
 @contextlib.contextmanager
