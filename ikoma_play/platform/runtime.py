@@ -27,11 +27,13 @@ class Service:
     started_at: str = ""
     exit_code: int | None = None
     ports: tuple[str, ...] = ()  # published addresses, "127.0.0.1:8080"
+    finished: bool = False  # it ended well, and other services wait for just that
+    detail: str = ""  # what its last health check or the engine said, when it is not good
 
     @property
     def good(self) -> bool:
-        """Running, and healthy where it can tell."""
-        return self.state == "running" and self.health in ("healthy", "none")
+        """Running, and healthy where it can tell; or finished as it should."""
+        return self.finished or (self.state == "running" and self.health in ("healthy", "none"))
 
 
 class Runtime(ABC):
@@ -41,6 +43,7 @@ class Runtime(ABC):
     def __init__(self, on: Transport) -> None:
         self.on = on
         self.settings: Settings = settings(on)
+        self.notes: list[str] = []  # what `up` did besides, for the result's details
 
     @abstractmethod
     def available(self) -> tuple[bool, str]:
