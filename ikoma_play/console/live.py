@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import RLock
+from threading import Lock
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
@@ -90,8 +90,9 @@ class LiveView:
             soft_wrap=False,
             legacy_windows=False,
         )
-        self._lock = RLock()
+        self._lock = Lock()
         self._running: dict[tuple[int, str], Running] = {}
+        self._moved: tuple[Running, ...] = ()  # what the redrawing thread sees of them
         self._phase = ""
         self._hosts = 1
         self._known = 0
@@ -103,6 +104,7 @@ class LiveView:
     def __call__(self, event: Event) -> None:
         with self._lock:
             self._note(event)
+            self._moved = tuple(self._running.values())
             for line in self._narrator.tell(event):
                 self._console.print(self._drawn(line))
             if isinstance(event, RunFinished):
@@ -142,7 +144,7 @@ class LiveView:
     def _drawn(self, line: Line) -> RenderableType:
         match line.kind:
             case "play":
-                names = words.hosts(line.hosts, 5) or "no hosts"
+                names = words.hosts(line.hosts, most=5) or "no hosts"
                 return Text.assemble(
                     "\n" if self._done else "", (line.text or "Play", "bold"), (f"  {names}", "bright_black")
                 )
@@ -154,14 +156,14 @@ class LiveView:
                 return Padding(Text(f"{line.text}: {line.note}", "yellow"), (0, 0, 0, 4))
             case "warning":
                 return Text.assemble("\n", ("warning: ", "bold yellow"), line.text, (f"  {line.note}", "bright_black"))
-        return Padding(self._below(line), (0, 0, 0, 4))
+        return self._below(line)
 
     def _step(self, line: Line) -> RenderableType:
         """Mark, title, what is worth saying of it, and the time at the right edge."""
         status = line.status or Status.OK
         text = Text(line.text, "red" if status.bad else "bright_black" if status is Status.SKIPPED else "")
         if self._hosts > 1:
-            text.append(f"  {words.hosts(line.hosts)}", "bright_black")
+            text.append(f"  {words.hosts(line.hosts, line.everyone)}", "bright_black")
         if status in (Status.UNREACHABLE, Status.ROLLED_BACK, Status.ROLLBACK_FAILED):
             text.append(f"  {status.value.replace('_', ' ')}", "bright_black")
         if line.note:
@@ -179,31 +181,34 @@ class LiveView:
         mark, plain, style = MARKS[status]
         return Text(mark if self._marks else plain, style)
 
-    def _below(self, line: Line) -> Text:
-        if line.kind == "evidence":
-            return Text.assemble(("│ " if self._marks else "| ", "red"), line.text)
-        if line.kind == "remedy":
-            return Text.assemble(("→ " if self._marks else "> ", "bold"), (line.text, STYLES["remedy"]))
+    def _below(self, line: Line) -> RenderableType:
+        """What stands below a step, indented; lines that are too long go on below their own beginning."""
+        before = {"evidence": ("│ ", "| ", "red"), "remedy": ("→ ", "> ", "bold")}.get(line.kind, ("", "", ""))
+        lead, style = before[0] if self._marks else before[1], before[2]
         note = f"  {line.note}" if line.note else ""
-        return Text(line.text + note, STYLES.get(line.kind, ""))
+        text = Text(line.text + note, STYLES.get(line.kind, ""))
+        wrapped = text.wrap(self._console, max(10, self._console.width - 4 - len(lead)))
+        follow = lead if line.kind == "evidence" else " " * len(lead)
+        parts = [
+            Text.assemble("    ", (lead if number == 0 else follow, style), part) for number, part in enumerate(wrapped)
+        ]
+        return Group(*(parts or [Text("")]))
 
     # --- the part that moves ---
 
     def _region(self) -> RenderableType:
-        with self._lock:
-            now = time.monotonic()
-            lines: list[RenderableType] = [Text("")]
-            if self._phase and self._phase != self._narrator.phase:
-                lines += [Text(self._phase, "bold cyan")]
+        """Called by the thread that redraws, which holds a lock of its own: nothing here may wait for ours."""
+        now = time.monotonic()
+        lines: list[RenderableType] = [Text("")]
+        if self._phase and self._phase != self._narrator.phase:
+            lines.append(Text(self._phase, "bold cyan"))
+        shown = [[running] for running in self._moved]
+        if len(shown) > SHOWN:
             groups: dict[int, list[Running]] = {}
-            for running in self._running.values():
+            for running in self._moved:
                 groups.setdefault(running.key, []).append(running)
-            if len(self._running) <= SHOWN:
-                lines += [self._moving([running], now) for running in self._running.values()]
-            else:
-                lines += [self._moving(group, now) for group in list(groups.values())[:SHOWN]]
-            lines.append(self._overall(now))
-            return Group(*lines)
+            shown = list(groups.values())[:SHOWN]
+        return Group(*lines, *(self._moving(group, now) for group in shown), self._overall(now))
 
     def _moving(self, running: list[Running], now: float) -> RenderableType:
         """One running step, or one step that runs on several hosts; the longest of them counts."""

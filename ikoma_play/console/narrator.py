@@ -42,6 +42,7 @@ class Line:
     hosts: tuple[str, ...] = ()
     seconds: float = 0.0
     note: str = ""
+    everyone: bool = False  # `hosts` are all hosts of the play
 
 
 @dataclass(slots=True)
@@ -197,7 +198,9 @@ class Narrator:
             titles = {event.title for event in events}
             title = titles.pop() if len(titles) == 1 else group.title
             slowest = max(event.outcome.seconds for event in events)
-            yield Line("step", printable(title), status, tuple(event.host for event in events), slowest, behind)
+            hosts = tuple(event.host for event in events)
+            everyone = len(hosts) == len(self.hosts)
+            yield Line("step", printable(title), status, hosts, slowest, behind, everyone)
             yield from below
 
     def _warn(self, message: str) -> None:

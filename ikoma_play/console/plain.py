@@ -75,10 +75,10 @@ class PlainView:
 
 def drawn(line: Line) -> str:
     """A line as plain text."""
-    where = f"[{words.hosts(line.hosts)}] " if line.hosts else ""
+    where = f"[{words.hosts(line.hosts, line.everyone)}] " if line.hosts else ""
     match line.kind:
         case "play":
-            return f"PLAY {line.text} ({words.hosts(line.hosts, 8) or 'no hosts'})"
+            return f"PLAY {line.text} ({words.hosts(line.hosts, most=8) or 'no hosts'})"
         case "phase":
             return f"PHASE {line.text}"
         case "step":

@@ -16,8 +16,10 @@ SHOWN = 15
 class Profile:
     """Collects what each step took and writes the slowest as a table."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, width: int = 0) -> None:
+        """`width` is how many columns a line may take, 0 for as many as it needs."""
         self._stream = stream
+        self._width = width
         self._finished: list[StepFinished] = []
         self._lock = Lock()
 
@@ -35,15 +37,18 @@ class Profile:
     def table(self, whole: float) -> list[str]:
         """The slowest steps, with their share of the run's `whole` seconds."""
         slowest = sorted(self._finished, key=lambda event: -event.outcome.seconds)[:SHOWN]
+        where = [str(event.step.position) if event.step else "" for event in slowest]
+        taken = 26 + max(len(event.host) for event in slowest) + max(map(len, where)) if slowest else 0
+        room = max(20, self._width - taken) if self._width else 1000
         rows = [
             (
                 f"{event.outcome.seconds:.3f} s",
                 f"{100 * event.outcome.seconds / whole:.0f} %" if whole else "",
                 event.host,
-                printable(event.title),
-                str(event.step.position) if event.step else "",
+                words.shortened(printable(event.title), room),
+                place,
             )
-            for event in slowest
+            for event, place in zip(slowest, where, strict=True)
         ]
         steps = sum(event.outcome.seconds for event in self._finished)
         head = f"Slowest of {words.count(len(self._finished), 'step')} ({steps:.3f} s of {whole:.3f} s in steps)"

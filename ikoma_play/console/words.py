@@ -31,11 +31,11 @@ def count(number: int, singular: str, plural: str = "") -> str:
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
-def hosts(names: Sequence[str], most: int = 3) -> str:
-    """Names of hosts, or how many there are with the first of them."""
+def hosts(names: Sequence[str], everyone: bool = False, most: int = 3) -> str:
+    """Names of hosts; of many, how many there are and the first of them."""
     if len(names) <= most:
         return ", ".join(names)
-    return f"{len(names)} hosts ({', '.join(names[:2])}, …)"
+    return f"all {len(names)} hosts" if everyone else f"{len(names)} hosts: {', '.join(names[:2])}, …"
 
 
 def shortened(text: str, length: int) -> str:

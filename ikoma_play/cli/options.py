@@ -1,0 +1,47 @@
+"""Options that several subcommands take, each declared once, with Ansible's spellings beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """Several options as one decorator, in the order of the help text."""
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+inventory = together(
+    click.option(
+        "-i", "--inventory", "--inventory-file", "inventory", multiple=True, metavar="INVENTORY",
+        help="Inventory file or directory, or host names with a comma. Default: ./inventory.yml, else the shipped one.",
+    ),
+    click.option("-l", "--limit", "--subset", metavar="PATTERN", help="Only hosts that match this pattern too."),
+)  # fmt: skip
+variables = click.option(
+    "-e", "--extra-vars", "extra_vars", multiple=True, metavar="KEY=VALUE|@FILE|JSON",
+    help="Variables that win over all others.",
+)  # fmt: skip
+selection = together(
+    click.option("-t", "--tags", multiple=True, metavar="TAGS", help="Only steps with one of these tags."),
+    click.option("--skip-tags", multiple=True, metavar="TAGS", help="No steps with any of these tags."),
+    click.option(
+        "--start-at-step", "--start-at-task", "start_at", metavar="NAME", help="Begin at the step of this name."
+    ),
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output, for programs.")
+
+
+def words(given: tuple[str, ...]) -> tuple[str, ...]:
+    """`-t a,b -t c` as three words."""
+    return tuple(word.strip() for option in given for word in option.split(",") if word.strip())
