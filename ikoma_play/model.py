@@ -279,6 +279,9 @@ class Step:
     vars: tuple[Mapping[str, Any], ...] = ()
     environment: tuple[Any, ...] = ()
     become: Become = Become()
+    connection: Any = None  # the keywords of that name; the variables ansible_connection … count more
+    remote_user: Any = None
+    port: Any = None
     delegate_to: Any = None
     delegate_facts: Any = False
     run_once: Any = False
@@ -291,6 +294,7 @@ class Step:
     poll: Any = 10
     module_defaults: Mapping[str, Any] = EMPTY
     apply: Mapping[str, Any] = EMPTY  # dynamic includes: keywords for what they bring
+    outer: Step | None = None  # dynamic includes: what they hand down to what they bring, `apply` included
     rollback: tuple[Node, ...] | str | None = None  # handlers, or "auto"
 
     @property
