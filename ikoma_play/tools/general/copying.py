@@ -1,0 +1,401 @@
+"""Tools that bring content to a host: copy, template, assemble."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ...errors import NotFound, StepError
+from ...model import Access, Diff, Outcome, changed, ok
+from ...tool import Scope, tool
+from ...transport.base import Transport
+from .modes import show_mode
+from .placing import Attributes, Mode, Placed, described, host_path, place, resolved, settle
+
+VAULT = b"$ANSIBLE_VAULT;"
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How files are put in place, beside their attributes."""
+
+    backup: bool = False
+    validate: str | None = None
+    force: bool = True
+    follow: bool = False
+
+
+@tool("copy", access=Access.ADMIN, changes=True)
+def copy(
+    on: Transport,
+    *,
+    scope: Scope,
+    dest: str,
+    src: str | None = None,
+    content: Any = None,
+    mode: Mode = None,
+    owner: str | None = None,
+    group: str | None = None,
+    directory_mode: Mode = None,
+    backup: bool = False,
+    force: bool = True,
+    validate: str | None = None,
+    remote_src: bool = False,
+    follow: bool = False,
+    local_follow: bool = True,
+    checksum: str | None = None,
+    decrypt: bool = True,
+) -> Outcome:
+    """Copy a file or a tree to the host, or write the content given here.
+
+    dest: where on the host; a directory when it ends with / or is one
+    src: a file or directory of the runner (of the host with remote_src); with / at its end, what is in it
+    content: the file's content, instead of src; anything but text is written as JSON
+    mode: "0644", "u=rw,g=r,o=", or "preserve": as the source has it
+    owner: a user's name or number
+    group: a group's name or number
+    directory_mode: the mode of directories that are made; default as the system gives
+    backup: keep what was there beside it
+    force: also replace a file that is there and differs
+    validate: a command that checks the new file, with %s for its name, before it takes its place
+    remote_src: src is on the host
+    follow: write through a link at dest, instead of replacing it
+    local_follow: copy what links in src lead to, instead of links
+    checksum: the SHA-1 that the source must have
+    decrypt: refuse a source that is encrypted, instead of copying it as it is
+    """
+    if (src is None) == (content is None):
+        raise StepError("copy takes src or content, one of them", remedy="Say what to copy: copy: src: …")
+    manner = Manner(backup, validate, force, follow)
+    asked = Attributes(mode, owner, group)
+    dest = host_path(on, dest)
+    if content is not None:
+        if dest.endswith("/") or _is_directory(on, dest):
+            raise StepError(f"copy cannot write content to {dest}: it is a directory", remedy="Name a file in dest.")
+        return bring(on, dest, as_content(content), asked, manner)
+    assert src is not None
+    source = _on_host(on, src, local_follow) if remote_src else _on_runner(scope.find("files", src), local_follow)
+    if source.folder:
+        return _bring_tree(on, source, src.endswith("/"), dest, asked, directory_mode, manner)
+    body = source.entries[0]
+    if dest.endswith("/") or _is_directory(on, dest):
+        if dest.endswith("/"):
+            on.mkdir(dest.rstrip("/") or "/", 0o755)
+        dest = posixpath.join(dest, source.name)
+    if checksum is not None and (found := hashlib.sha1(body.read()).hexdigest()) != checksum:
+        raise StepError(
+            f"{src} has the SHA-1 {found}, not {checksum}", remedy="Get the right file, or correct checksum."
+        )
+    if decrypt and isinstance(body.content, Path):
+        _demand_plain(body.content)
+    return bring(on, dest, body.content, _preserving(asked, body.mode), manner, src=source.path)
+
+
+@tool("template", access=Access.ADMIN, changes=True)
+def template(
+    on: Transport,
+    *,
+    scope: Scope,
+    src: str,
+    dest: str,
+    mode: Mode = None,
+    owner: str | None = None,
+    group: str | None = None,
+    backup: bool = False,
+    force: bool = True,
+    validate: str | None = None,
+    follow: bool = False,
+    newline_sequence: Literal["\n", "\r", "\r\n", "\\n", "\\r", "\\r\\n"] = "\n",
+    trim_blocks: bool = True,
+    lstrip_blocks: bool = False,
+    block_start_string: str | None = None,
+    block_end_string: str | None = None,
+    variable_start_string: str | None = None,
+    variable_end_string: str | None = None,
+    comment_start_string: str | None = None,
+    comment_end_string: str | None = None,
+    output_encoding: str = "utf-8",
+) -> Outcome:
+    """Render a template of the runner to a file of the host.
+
+    src: the template; looked for in templates/ of the role, then beside the playbook
+    dest: where on the host; a directory when it ends with / or is one
+    mode: "0644", "u=rw,g=r,o=", or "preserve": as the template has it
+    owner: a user's name or number
+    group: a group's name or number
+    backup: keep what was there beside it
+    force: also replace a file that is there and differs
+    validate: a command that checks the new file, with %s for its name, before it takes its place
+    follow: write through a link at dest, instead of replacing it
+    newline_sequence: how lines end
+    trim_blocks: take the newline after a block's tag away
+    lstrip_blocks: take blanks before a block's tag away
+    """
+    source = scope.find("templates", src)
+    dest = host_path(on, dest)
+    if dest.endswith("/") or _is_directory(on, dest):
+        dest = posixpath.join(dest, source.name.removesuffix(".j2") if dest.endswith("/") else source.name)
+    options: dict[str, Any] = {
+        "newline_sequence": newline_sequence.replace("\\n", "\n").replace("\\r", "\r"),
+        "trim_blocks": trim_blocks,
+        "lstrip_blocks": lstrip_blocks,
+    }
+    delimiters = {
+        "block_start_string": block_start_string,
+        "block_end_string": block_end_string,
+        "variable_start_string": variable_start_string,
+        "variable_end_string": variable_end_string,
+        "comment_start_string": comment_start_string,
+        "comment_end_string": comment_end_string,
+    }
+    options |= {name: text for name, text in delimiters.items() if text is not None}
+    text = scope.render_file(source, options, **_about(source, dest))
+    try:
+        data = text.encode(output_encoding)
+    except (LookupError, UnicodeEncodeError) as error:
+        raise StepError(f"{source} cannot be written in {output_encoding}: {error}") from None
+    asked = _preserving(Attributes(mode, owner, group), source.stat().st_mode & 0o7777)
+    return bring(on, dest, data, asked, Manner(backup, validate, force, follow), src=str(source))
+
+
+@tool("assemble", access=Access.ADMIN, changes=True)
+def assemble(
+    on: Transport,
+    *,
+    scope: Scope,
+    src: str,
+    dest: str,
+    delimiter: str | None = None,
+    regexp: str | None = None,
+    remote_src: bool = True,
+    ignore_hidden: bool = False,
+    mode: Mode = None,
+    owner: str | None = None,
+    group: str | None = None,
+    backup: bool = False,
+    validate: str | None = None,
+) -> Outcome:
+    r"""Put a file together from the files of a directory, in the order of their names.
+
+    src: the directory with the fragments
+    dest: the file that is made
+    delimiter: what stands between fragments; \n is a newline
+    regexp: only fragments whose names it matches
+    remote_src: src is on the host; false: on the runner
+    ignore_hidden: leave out names with a dot first
+    mode: "0644", or "u=rw,g=r,o="
+    owner: a user's name or number
+    group: a group's name or number
+    backup: keep what was there beside it
+    validate: a command that checks the new file, with %s for its name, before it takes its place
+    """
+    source = _on_host(on, host_path(on, src), True) if remote_src else _on_runner(scope.find("files", src), True)
+    if not source.folder:
+        raise StepError(f"{src} is not a directory", remedy="Name the directory that holds the fragments.")
+    pattern = re.compile(regexp) if regexp is not None else None
+    parts = [
+        entry.read()
+        for entry in source.entries
+        if entry.kind == "file"
+        and "/" not in entry.name
+        and not (ignore_hidden and entry.name.startswith("."))
+        and (pattern is None or pattern.search(entry.name))
+    ]
+    between = (delimiter or "").replace("\\n", "\n").encode()
+    if between and not between.endswith(b"\n"):
+        between += b"\n"
+    whole = b""
+    for number, part in enumerate(parts):
+        if number:
+            whole += (b"" if whole.endswith(b"\n") or not between else b"\n") + between
+        whole += part
+    return bring(on, host_path(on, dest), whole, Attributes(mode, owner, group), Manner(backup, validate), src=src)
+
+
+# --- One file --------------------------------------------------------------------------------------
+
+
+def bring(on: Transport, dest: str, content: bytes | Path, asked: Attributes, manner: Manner, src: str = "") -> Outcome:
+    """One file put in place, and what the tools return about it."""
+    if manner.follow:
+        dest = resolved(on, dest)
+    if not manner.force and on.exists(dest):
+        placed = Placed(False)
+    else:
+        placed = place(on, dest, content, asked, backup=manner.backup, validate=manner.validate)
+    values = {"dest": dest, "path": dest, "checksum": _sha1(content), **placed.extra, **described(on.stat(dest))}
+    if src:
+        values["src"] = src
+    return (changed if placed.changed else ok)(values, diffs=placed.diffs)
+
+
+def as_content(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _sha1(content: bytes | Path) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha1(content).hexdigest()
+    with content.open("rb") as file:
+        return hashlib.file_digest(file, "sha1").hexdigest()
+
+
+def _preserving(asked: Attributes, mode: int) -> Attributes:
+    return Attributes(show_mode(mode), asked.owner, asked.group) if asked.mode == "preserve" else asked
+
+
+def _is_directory(on: Transport, path: str) -> bool:
+    there = on.stat(path, follow=True)
+    return there is not None and there.kind == "directory"
+
+
+def _demand_plain(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(VAULT)) == VAULT:
+            raise StepError(
+                f"{path} is encrypted with a vault", remedy="Decrypt it, or say decrypt: false to copy it as it is."
+            )
+
+
+def _about(source: Path, dest: str) -> dict[str, Any]:
+    """The variables that Ansible adds for templates."""
+    import socket
+
+    return {
+        "template_path": str(source),
+        "template_fullpath": str(source.absolute()),
+        "template_destpath": dest,
+        "template_host": socket.gethostname(),
+        "template_uid": source.owner(),
+        "template_mtime": datetime.fromtimestamp(source.stat().st_mtime),
+        "template_run_date": datetime.now(),
+        "ansible_managed": "Ansible managed",
+    }
+
+
+# --- Trees -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something to copy: `name` is relative to the source; a link's content is its target."""
+
+    name: str
+    kind: str
+    mode: int
+    content: bytes | Path = b""
+
+    def read(self) -> bytes:
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file, or a folder with everything below it, folders before what they hold."""
+
+    path: str
+    folder: bool
+    entries: tuple[Entry, ...]
+
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.path.rstrip("/"))
+
+
+def _on_runner(path: Path, follow: bool) -> Source:
+    def walk(folder: Path) -> Iterator[Entry]:
+        for each in sorted(folder.iterdir()):
+            name = each.relative_to(path).as_posix()
+            if each.is_symlink() and not follow:
+                yield Entry(name, "link", 0o777, str(each.readlink()).encode())
+            elif each.is_dir():
+                yield Entry(name, "directory", each.stat().st_mode & 0o7777)
+                yield from walk(each)
+            elif each.is_file():
+                yield Entry(name, "file", each.stat().st_mode & 0o7777, each)
+
+    if path.is_dir():
+        return Source(str(path), True, tuple(walk(path)))
+    return Source(str(path), False, (Entry(path.name, "file", path.stat().st_mode & 0o7777, path),))
+
+
+def _on_host(on: Transport, src: str, follow: bool) -> Source:
+    there = on.stat(src, follow=True)
+    if there is None:
+        raise NotFound(f"{src} is not there on {on.host.name}", remedy="Check src; remote_src looks on the host.")
+    if there.kind != "directory":
+        name = posixpath.basename(src.rstrip("/"))
+        return Source(src, False, (Entry(name, "file", there.mode, on.read(src)),))
+
+    def walk(folder: str) -> Iterator[Entry]:
+        for each in on.scan(folder):
+            name = posixpath.relpath(each.path, src)
+            real = on.stat(each.path, follow=True) if each.kind == "link" and follow else each
+            if real is None or real.kind == "link":
+                yield Entry(name, "link", 0o777, each.target.encode())
+            elif real.kind == "directory":
+                yield Entry(name, "directory", real.mode)
+                yield from walk(each.path)
+            elif real.kind == "file":
+                yield Entry(name, "file", real.mode, on.read(each.path))
+
+    return Source(src, True, tuple(walk(src)))
+
+
+def _bring_tree(
+    on: Transport,
+    source: Source,
+    inside: bool,
+    dest: str,
+    asked: Attributes,
+    directory_mode: Mode,
+    manner: Manner,
+) -> Outcome:
+    root = dest.rstrip("/") or "/"
+    if not inside:
+        root = posixpath.join(root, source.name)
+    diffs: list[Diff] = []
+    altered = _bring_folder(on, root, Attributes(directory_mode, asked.owner, asked.group), diffs)
+    for entry in source.entries:
+        path = posixpath.join(root, entry.name)
+        if entry.kind == "directory":
+            altered |= _bring_folder(on, path, Attributes(directory_mode, asked.owner, asked.group), diffs)
+        elif entry.kind == "link":
+            altered |= _bring_link(on, path, entry.read().decode(), diffs)
+        elif manner.force or not on.exists(path):
+            mine = _preserving(asked, entry.mode)
+            placed = place(on, path, entry.content, mine, backup=manner.backup, validate=manner.validate)
+            diffs += placed.diffs
+            altered |= placed.changed
+    values = {"dest": root, "path": root, "src": source.path, **described(on.stat(root))}
+    return (changed if altered else ok)(values, diffs=tuple(diffs))
+
+
+def _bring_folder(on: Transport, path: str, asked: Attributes, diffs: list[Diff]) -> bool:
+    made = on.mkdir(path)
+    if made:
+        diffs.append(Diff(path, "", "(directory)\n"))
+    settled, differences = settle(on, path, asked)
+    if not made:
+        diffs += differences
+    return made or settled
+
+
+def _bring_link(on: Transport, path: str, target: str, diffs: list[Diff]) -> bool:
+    there = on.stat(path)
+    if there is not None and there.kind == "link" and there.target == target:
+        return False
+    if there is not None and there.kind == "directory":
+        raise StepError(f"cannot make the link {path}: a directory is there", remedy=f"Remove {path} first.")
+    on.symlink(target, path)
+    diffs.append(Diff(path, "" if there is None else f"({there.kind}) {there.target}\n", f"(link) {target}\n"))
+    return True

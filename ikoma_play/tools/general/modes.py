@@ -1,0 +1,62 @@
+"""File modes as people write them: "0644", 420 (what YAML makes of 0644), "u=rw,g=r,o="."""
+
+from __future__ import annotations
+
+import re
+
+from ...errors import StepError
+
+BITS = {"r": 4, "w": 2, "x": 1}
+SHIFT = {"u": 6, "g": 3, "o": 0}
+CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)")
+
+
+def parse_mode(asked: str | int, now: int, directory: bool = False) -> int:
+    """The permission bits that `asked` means for something whose bits are `now`. Raises StepError."""
+    if isinstance(asked, int):
+        # Nobody wants 0o1204, but `mode: 644` without the zero is exactly that number.
+        if 512 <= asked <= 777 and not set(str(asked)) - set("01234567"):
+            raise StepError(f"mode {asked} is a decimal number", remedy=f'Write it as text: mode: "0{asked}".')
+        number = asked
+    elif re.fullmatch(r"(0o?)?[0-7]{1,4}", asked):
+        number = int(asked, 8)
+    else:
+        return _symbolic(asked, now, directory)
+    if not 0 <= number <= 0o7777:
+        raise StepError(f"mode {asked} is not a file mode", remedy='Write four octal digits, such as "0644".')
+    return number
+
+
+def show_mode(mode: int) -> str:
+    return f"{mode:04o}"
+
+
+def _symbolic(asked: str, now: int, directory: bool) -> int:
+    mode = now
+    for clause in asked.split(","):
+        parts = CLAUSE.fullmatch(clause.strip())
+        if parts is None:
+            raise StepError(f"mode {asked!r} is not a file mode", remedy='Write it as "0644", or as in "u=rw,g=r,o=".')
+        who = "ugo" if not parts[1] or "a" in parts[1] else parts[1]
+        for sign, what in re.findall(r"([-+=])([rwxXst]*|[ugo])", parts[2]):
+            for one in dict.fromkeys(who):
+                mode = _changed(mode, one, sign, what, now, directory)
+            if "t" in what:
+                mode = mode & ~0o1000 if sign == "-" else mode | 0o1000
+    return mode
+
+
+def _changed(mode: int, one: str, sign: str, what: str, now: int, directory: bool) -> int:
+    shift = SHIFT[one]
+    if what in SHIFT:  # "g=u": as that one has it now
+        bits = mode >> SHIFT[what] & 7
+    else:
+        bits = sum(BITS[letter] for letter in set(what) & set(BITS))
+        if "X" in what and (directory or now & 0o111):
+            bits |= 1
+    special = {"u": 0o4000, "g": 0o2000}.get(one, 0) if "s" in what else 0
+    if sign == "+":
+        return mode | bits << shift | special
+    if sign == "-":
+        return mode & ~(bits << shift | special)
+    return mode & ~(7 << shift) | bits << shift | special

@@ -1,0 +1,245 @@
+"""What every tool that writes files stands on: content, mode and owner put in place, and told as a diff.
+
+All of it goes through the transport, which records instead of changing when it is dry: nothing here
+asks for check mode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from ...errors import NotFound, StepError
+from ...model import Command, Diff
+from ...transport.base import Stat, Transport
+from .modes import parse_mode, show_mode
+
+SHOWN = 100 * 2**10  # bytes up to which a diff shows content
+LARGE = 16 * 2**20  # bytes from which a file of the runner is streamed instead of read
+
+Mode = str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What a file's mode, owner and group shall be; None: as they are."""
+
+    mode: Mode = None
+    owner: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What putting a file in place came to; `backup` is the path of the former content."""
+
+    changed: bool
+    diffs: tuple[Diff, ...] = ()
+    backup: str = ""
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        return {"backup_file": self.backup} if self.backup else {}
+
+
+def place(
+    on: Transport,
+    path: str,
+    source: bytes | Path,
+    attributes: Attributes = Attributes(),
+    *,
+    backup: bool = False,
+    validate: str | None = None,
+) -> Placed:
+    """Make the file at `path` hold `source` (content, or a file of the runner), with these attributes.
+
+    A link at `path` is replaced; the parent must exist. Raises StepError and its kin.
+    """
+    before = on.stat(path)
+    if before is not None and before.kind == "directory":
+        raise StepError(f"cannot write {path}: it is a directory", remedy="Name a file in it.")
+    if before is None:
+        demand_parent(on, path)
+    elif before.kind != "file":
+        before = None
+    if before is not None and _same(on, before, source):
+        return Placed(*settle(on, path, attributes))
+    mode = None if attributes.mode is None else parse_mode(attributes.mode, before.mode if before else 0o644)
+    diff = _content_diff(on, path, before, source)
+    if validate is not None:
+        _validate(on, path, source, validate)
+    saved = keep_backup(on, path) if backup and before is not None else ""
+    if isinstance(source, bytes):
+        on.write(path, source, mode)
+    else:
+        with source.open("rb") as file:
+            on.write(path, file, mode)
+    _, diffs = settle(on, path, Attributes(mode, attributes.owner, attributes.group))
+    return Placed(True, (diff, *diffs), saved)
+
+
+def settle(on: Transport, path: str, asked: Attributes, follow: bool = True) -> tuple[bool, tuple[Diff, ...]]:
+    """Give what is at `path` these attributes: whether something changed, and the diff."""
+    if asked == Attributes():
+        return False, ()
+    now = on.stat(path, follow)
+    if now is None:
+        raise NotFound(f"{path} is not there", remedy="Make it first.")
+    before: list[str] = []
+    after: list[str] = []
+    owner = asked.owner if asked.owner is not None and not _is(asked.owner, now.owner, now.uid) else None
+    group = asked.group if asked.group is not None and not _is(asked.group, now.group, now.gid) else None
+    if owner is not None or group is not None:
+        before += [f"{now.owner or now.uid}:{now.group or now.gid}"]
+        after += [f"{owner or now.owner or now.uid}:{group or now.group or now.gid}"]
+        on.chown(path if now.kind == "link" else now.path, owner, group)
+    if asked.mode is not None and now.kind != "link":
+        mode = parse_mode(asked.mode, now.mode, now.kind == "directory")
+        # Changing the owner may have cleared the set-user bit: the mode comes last, and again if need be.
+        if mode != now.mode or (before and mode & 0o6000):
+            on.chmod(path, mode)
+        if mode != now.mode:
+            before.append(f"mode {show_mode(now.mode)}")
+            after.append(f"mode {show_mode(mode)}")
+    if not before:
+        return False, ()
+    return True, (Diff(f"{path} (attributes)", "\n".join(before) + "\n", "\n".join(after) + "\n"),)
+
+
+def described(stat: Stat | None) -> dict[str, Any]:
+    """What Ansible's file tools return of a file: mode, owner, group, uid, gid, size, state."""
+    if stat is None:
+        return {"state": "absent"}
+    values: dict[str, Any] = {
+        "mode": show_mode(stat.mode),
+        "size": stat.size,
+        "state": stat.kind,
+    }
+    if stat.uid >= 0:
+        values |= {"uid": stat.uid, "gid": stat.gid}
+    return values | {name: text for name, text in (("owner", stat.owner), ("group", stat.group)) if text}
+
+
+def text_diff(path: str, before: bytes | None, after: bytes | None) -> Diff:
+    """Content before and after; None where there is no file."""
+    return Diff(path, _shown(before), _shown(after))
+
+
+def keep_backup(on: Transport, path: str) -> str:
+    """A copy of the file beside it, with the same mode; returns its path."""
+    saved = f"{path}.{datetime.now().strftime('%Y-%m-%d@%H:%M:%S')}.{token_hex(2)}~"
+    on.demand(Command(("cp", "-p", "--", path, saved)))
+    return saved
+
+
+def demand_parent(on: Transport, path: str) -> None:
+    parent = posixpath.dirname(path)
+    if not parent:
+        return
+    there = on.stat(parent, follow=True)
+    if there is None:
+        raise NotFound(
+            f"cannot write {path}: the directory {parent} is not there",
+            remedy=f"Make it first: file: path={parent} state=directory.",
+        )
+    if there.kind != "directory":
+        raise StepError(f"cannot write {path}: {parent} is not a directory")
+
+
+def host_path(on: Transport, path: str) -> str:
+    """`path` with a leading ~, ~user or $HOME made the directory it means on the host."""
+    head, slash, rest = path.partition("/")
+    if head in ("~", "$HOME", "${HOME}"):
+        home = on.demand(Command(("sh", "-c", 'printf %s "$HOME"'), changes=False)).text
+    elif head.startswith("~"):
+        entry = on.run(Command(("getent", "passwd", head[1:]), changes=False))
+        if not entry.ok:
+            raise NotFound(f"cannot tell where {head} is: there is no user {head[1:]}")
+        home = entry.text.split(":")[5]
+    else:
+        return path
+    return home + slash + rest
+
+
+def resolved(on: Transport, path: str) -> str:
+    """Where a chain of links at `path` ends; the last one that can be followed when it is broken."""
+    for _ in range(40):
+        there = on.stat(path)
+        if there is None or there.kind != "link":
+            return path
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), there.target))
+    raise StepError(f"{path} is a link that leads to itself")
+
+
+def read_if_there(on: Transport, path: str) -> bytes | None:
+    return on.read(path) if on.stat(path, follow=True) is not None else None
+
+
+# --- how -------------------------------------------------------------------------------------------
+
+
+def _same(on: Transport, before: Stat, source: bytes | Path) -> bool:
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    if before.size != size:
+        return False
+    if isinstance(source, Path) and size > LARGE and not on.dry:
+        told = on.demand(Command(("sha256sum", "--", before.path), changes=False)).text
+        with source.open("rb") as file:
+            return told.lstrip("\\").split(" ")[0] == hashlib.file_digest(file, "sha256").hexdigest()
+    return on.read(before.path) == (source if isinstance(source, bytes) else source.read_bytes())
+
+
+def _content_diff(on: Transport, path: str, before: Stat | None, source: bytes | Path) -> Diff:
+    old: bytes | str = ""
+    if before is not None:
+        old = on.read(path) if before.size <= SHOWN else f"({before.size} bytes)\n"
+    new: bytes | str
+    if isinstance(source, bytes):
+        new = source
+    else:
+        size = source.stat().st_size
+        new = source.read_bytes() if size <= SHOWN else f"({size} bytes, another content)\n"
+    return Diff(path, old if isinstance(old, str) else _shown(old), new if isinstance(new, str) else _shown(new))
+
+
+def _shown(content: bytes | None) -> str:
+    if content is None:
+        return ""
+    if len(content) <= SHOWN and b"\0" not in content:
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            pass
+    kind = "bytes" if len(content) > SHOWN else "bytes, not text"
+    return f"({len(content)} {kind}, sha256 {hashlib.sha256(content).hexdigest()[:16]})\n"
+
+
+def _is(asked: str, name: str, number: int) -> bool:
+    return asked == name or (asked.isdigit() and int(asked) == number)
+
+
+def _validate(on: Transport, path: str, source: bytes | Path, command: str) -> None:
+    """Let the host check the new content, in a file of its own, before it takes its place."""
+    if "%s" not in command:
+        raise StepError(
+            f"validate does not say where the file's name goes: {command}", remedy="Put %s where the file's name goes."
+        )
+    if on.dry:
+        return
+    trial = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)[:200]}.{token_hex(6)}")
+    on.write(trial, source if isinstance(source, bytes) else source.read_bytes(), 0o600)
+    try:
+        argv = tuple(word.replace("%s", trial) for word in shlex.split(command))
+        on.demand(
+            Command(argv, changes=False),
+            f"the new content of {path} did not pass its check, so the file was left as it was",
+            "Correct the content, or the validate command.",
+        )
+    finally:
+        on.remove(trial)
