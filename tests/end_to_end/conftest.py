@@ -78,7 +78,6 @@ class DockerHost:
             "ikoma_backups_root": str(self.folder / "backups"),
             "ikoma_audit_log": str(self.folder / "audit.jsonl"),
             "ikoma_env_file": str(self.platform.env_file),
-            "ikoma_postgres": self.platform.url,
             "app": self.app,
             "source": str(CHECKOUT / "playbooks/examples/guestbook"),
             "env": {

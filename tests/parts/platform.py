@@ -23,7 +23,7 @@ services:
       POSTGRES_USER: ${POSTGRES_USER}
       POSTGRES_PASSWORD: ${POSTGRES_PASSWORD}
     ports:
-      - "127.0.0.1:${POSTGRES_PORT}:5432"
+      - "127.0.0.1:${PUBLISHED_PORT}:5432"
     networks:
       - platform
     healthcheck:
@@ -76,7 +76,7 @@ class Platform:
         self.compose_file.write_text(COMPOSE_FILE)
         self.env_file.write_text(
             f"PLATFORM={self.network}\nPOSTGRES_IMAGE={postgres_image()}\n"
-            f"POSTGRES_HOST=127.0.0.1\nPOSTGRES_PORT={self.port}\n"
+            f"PUBLISHED_PORT={self.port}\nPOSTGRES_HOST=postgres\nPOSTGRES_PORT=5432\n"
             f"POSTGRES_USER={self.user}\nPOSTGRES_PASSWORD={self.password}\n"
         )
         self.compose("up", "--detach", "--wait")
