@@ -22,6 +22,12 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=-]*\Z")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", '"': '"', "\\": "\\"}
 _ESCAPE = re.compile(r'\\([abcfnrtv$"\\])')
 
+_SECRET_NAME = re.compile(
+    r"PASS|PWD|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_?KEY|AUTH|SALT|COOKIE|SIGNATURE|(^|_)KEY(_|$)|DSN", re.I
+)
+_IN_URL = re.compile(r"://[^/@\s:]*:([^@\s/]+)@")
+_SHORTEST_SECRET = 4  # shorter ones would blot out parts of ordinary words
+
 Lookup = Callable[[str], "str | None"]
 
 
@@ -90,6 +96,20 @@ def quote(name: str, value: str) -> str:
         return f"'{value}'"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("\r", "\\r")
     return f'"{escaped}"'
+
+
+def secret_values(values: Mapping[str, str]) -> list[str]:
+    """The values that are to be seen nowhere: those of names that speak of secrets, and passwords in URLs.
+
+    Plain numbers and words such as `true` are no secrets, whatever their name."""
+    found = []
+    for name, value in values.items():
+        inside = _IN_URL.findall(value)
+        found += inside
+        if _SECRET_NAME.search(name) and not inside:
+            found.append(value)
+    plain = re.compile(r"(\d{1,5}|true|false|none|null|yes|no|on|off|enabled|disabled)\Z", re.I)
+    return sorted({value for value in found if len(value) >= _SHORTEST_SECRET and not plain.match(value)})
 
 
 def read(on: Transport, path: str) -> EnvFile:

@@ -1,0 +1,210 @@
+"""The Docker Engine of a host, by way of the Docker SDK: what is there, and how it is.
+
+The SDK costs a quarter of a second to import, so it is imported while Docker's own commands run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import StepError, Unavailable
+from ..transport.base import Transport
+
+SOCKET = "/var/run/docker.sock"
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+WORKING_DIR = "com.docker.compose.project.working_dir"
+CONFIG_HASH = "com.docker.compose.config-hash"
+ONE_OFF = "com.docker.compose.oneoff"
+OURS = "ikoma-play"  # the label of what we make ourselves
+REMEDY = "Start it (systemctl start docker), and check that this user may use it: docker info"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as the engine describes it. `health_output` is what its last health check printed."""
+
+    id: str
+    name: str
+    service: str
+    state: str  # created, running, paused, restarting, exited, dead, removing
+    health: str  # healthy, unhealthy, starting, none
+    image: str  # the id of the image it was made from
+    image_name: str
+    started_at: str
+    exit_code: int
+    restarts: int
+    ports: tuple[str, ...]
+    labels: Mapping[str, str]
+    error: str = ""
+    health_output: str = ""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Another one when the container was made anew or started again."""
+        return self.id, self.started_at
+
+
+def preload() -> None:
+    """Begin to import the Docker SDK beside whatever comes next."""
+    if "docker" not in sys.modules:
+        threading.Thread(target=_import, daemon=True).start()
+
+
+def _import() -> None:
+    with contextlib.suppress(ImportError):  # whoever needs it meets the same error and says so
+        import docker.api.client  # noqa: F401
+
+
+@contextlib.contextmanager
+def engine(on: Transport) -> Iterator[Engine]:
+    """An open road to the engine of the host. Raises Unavailable when it does not answer."""
+    import docker.errors
+    import requests.exceptions
+    from docker.api.client import APIClient
+    from docker.utils import kwargs_from_env
+
+    with contextlib.ExitStack() as stack:
+        if local_engine(on) and os.environ.get("DOCKER_HOST"):
+            road = kwargs_from_env()
+        else:
+            address, port = stack.enter_context(on.tunnel(SOCKET, 0))
+            road = {"base_url": f"tcp://{address}:{port}" if port else f"unix://{address}"}
+        try:
+            client = APIClient(version="auto", timeout=60, **road)
+            stack.callback(client.close)
+            yield Engine(client)
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise _translated(error, on) from error
+
+
+def local_engine(on: Transport) -> bool:
+    """Whether the host is this machine, whose DOCKER_HOST counts."""
+    return bool(on.host.vars.get("ansible_connection", "local") == "local")
+
+
+def _translated(error: Exception, on: Transport) -> StepError:
+    import docker.errors
+
+    if isinstance(error, docker.errors.APIError):
+        return StepError(
+            f"the Docker Engine of {on.host.name} refused: {error.explanation or error}",
+            remedy="See what it says; docker info and docker events tell more.",
+        )
+    detail = str(error)
+    if "ermission denied" in detail:
+        return Unavailable(
+            f"this user may not use the Docker Engine of {on.host.name}",
+            remedy="Add the user to the group docker, or run as root (become).",
+        )
+    return Unavailable(f"the Docker Engine of {on.host.name} does not answer", remedy=REMEDY, evidence=detail[:300])
+
+
+class Engine:
+    """What we ask the engine; `client` is the Docker SDK's low-level one."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def version(self) -> str:
+        return str(self.client.version()["Version"])
+
+    def containers(self, project: str) -> list[Container]:
+        """The containers of a compose project, stopped ones too, in the order of their services."""
+        found = []
+        for listed in self.client.containers(all=True, filters={"label": f"{PROJECT}={project}"}):
+            if listed["Labels"].get(ONE_OFF) == "True":
+                continue
+            if (container := self._inspect(listed["Id"])) is not None:
+                found.append(container)
+        return sorted(found, key=lambda container: (container.service, container.name))
+
+    def networks(self, project: str) -> set[str]:
+        """The ids of the networks that belong to a compose project."""
+        return {entry["Id"] for entry in self.client.networks(filters={"label": f"{PROJECT}={project}"})}
+
+    def has_network(self, name: str) -> bool:
+        return any(entry["Name"] == name for entry in self.client.networks(names=[name]))
+
+    def has_image(self, name: str) -> bool:
+        import docker.errors
+
+        try:
+            self.client.inspect_image(name)
+        except docker.errors.NotFound:
+            return False
+        return True
+
+    def published(self) -> Iterator[tuple[str, int, str, str, str]]:
+        """Every published port of a running container: (address, port, protocol, container, project)."""
+        for listed in self.client.containers():
+            for port in listed.get("Ports", ()):
+                if port.get("PublicPort"):
+                    name = listed["Names"][0].lstrip("/") if listed.get("Names") else listed["Id"][:12]
+                    project = listed["Labels"].get(PROJECT, "")
+                    yield port.get("IP", ""), port["PublicPort"], port["Type"], name, project
+
+    def logs(self, container: Container, tail: int, timestamps: bool = False) -> str:
+        """The last lines of standard output and error together."""
+        raw = self.client.logs(container.id, tail=tail, timestamps=timestamps)
+        return bytes(raw).decode("utf-8", "replace")
+
+    def remove_container(self, container: Container) -> None:
+        import docker.errors
+
+        with contextlib.suppress(docker.errors.NotFound):
+            self.client.remove_container(container.id, force=True, v=True)
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network nobody is on; one in use stays."""
+        import docker.errors
+
+        with contextlib.suppress(docker.errors.APIError):
+            self.client.remove_network(name)
+
+    def make_network(self, name: str) -> None:
+        self.client.create_network(name, driver="bridge", labels={OURS: "network"})
+
+    def _inspect(self, id: str) -> Container | None:
+        import docker.errors
+
+        try:
+            found = self.client.inspect_container(id)
+        except docker.errors.NotFound:  # it went away meanwhile
+            return None
+        state, labels = found["State"], found["Config"].get("Labels") or {}
+        health = state.get("Health") or {}
+        log = health.get("Log") or []
+        return Container(
+            id=found["Id"],
+            name=found["Name"].lstrip("/"),
+            service=labels.get(SERVICE, ""),
+            state=state["Status"],
+            health=health.get("Status") or "none",
+            image=found["Image"],
+            image_name=found["Config"]["Image"],
+            started_at=state["StartedAt"],
+            exit_code=state["ExitCode"],
+            restarts=found.get("RestartCount", 0),
+            ports=tuple(_addresses(found["NetworkSettings"].get("Ports") or {})),
+            labels=labels,
+            error=state.get("Error") or "",
+            health_output=(log[-1].get("Output") or "").strip() if log else "",
+        )
+
+
+def _addresses(ports: Mapping[str, Any]) -> Iterator[str]:
+    seen = set()
+    for bindings in ports.values():
+        for binding in bindings or ():
+            address = binding["HostIp"]
+            address = f"[{address}]" if ":" in address else address
+            if (shown := f"{address}:{binding['HostPort']}") not in seen:
+                seen.add(shown)
+                yield shown
