@@ -167,6 +167,9 @@ class Toolbox:
     def names(self) -> list[str]:
         return list(self._module_of)
 
+    def __contains__(self, name: str) -> bool:
+        return self.canonical(name) in self._module_of
+
     def canonical(self, name: str) -> str:
         """`ansible.builtin.copy` and `ansible.legacy.copy` are `copy`."""
         return re.sub(r"^ansible\.(builtin|legacy)\.", "", name)
