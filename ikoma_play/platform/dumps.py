@@ -1,0 +1,299 @@
+"""Backups of an application's database: plain SQL dumps that `psql < file` restores.
+
+    {backups_root}/NAME              the dump, for its owner only
+    {backups_root}/NAME.sha256       its checksum, as sha256sum -c reads it
+    {backups_root}/.ikoma/NAME.json  whose it is, when and of what server
+
+A dump is written beside its final name, flushed and renamed: whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CommandFailed, NotFound, Refused, StepError, Unavailable, last_lines
+from ..model import Command, Progress, Result
+from ..transport.base import Transport
+from . import databases
+from .postgres import LONGEST_NAME, Server, database_name
+from .postgres_programs import Programs, programs
+from .settings import settings
+
+if TYPE_CHECKING:
+    import psycopg
+
+PART = ".part"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_OURS = (PART, ".sha256")
+# A dump that drops what is there first, so that it also goes into the database that it came from.
+_OPTIONS = ("--format=plain", "--clean", "--if-exists", "--no-owner", "--no-privileges", "--encoding=UTF8")
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A backup file; `sha256` is "" where none was recorded, `created_at` an ISO time."""
+
+    path: str
+    size: int
+    sha256: str = ""
+    created_at: str = ""
+    app: str = ""
+
+
+def backup_path(on: Transport, app: str, name: str | None) -> str:
+    """Where a backup of that name lies; without one the application's name and the time make it.
+
+    Raises Refused for a name that is more than a file's name."""
+    if name is None:
+        name = f"{app}-{datetime.now(UTC):%Y%m%d-%H%M%S}.sql"
+    if not NAME.fullmatch(name) or name.endswith(_OURS):
+        raise Refused(
+            f"{name!r} cannot be a backup's name",
+            remedy="Use letters, digits, _, - and dots, with no directory, and no .part or .sha256 at the end.",
+        )
+    return posixpath.join(settings(on).backups_root, name)
+
+
+def backup(server: Server, app: str, path: str) -> Dump:
+    """Dump the database. Raises NotFound (no database), Unavailable (disk full, server gone)."""
+    on = server.on
+    _demand_database(server, app)
+    tools = programs(server)
+    folder, part = posixpath.dirname(path), f"{path}.{secrets.token_hex(4)}{PART}"
+    on.mkdir(folder, 0o700)
+    _sweep(on, folder)
+    # Made first for its owner alone: what comes in must not be readable for a moment.
+    on.demand(Command(("install", "-m", "600", "/dev/null", part), changes=True), f"{part} cannot be written")
+    try:
+        on.progress(Progress(f"dumping {app}"))
+        argv = tools.argv("pg_dump", *_OPTIONS, "--dbname", app)
+        _demand(on, Command(argv, env=tools.env, stdout_to=part, secrets=(server.address.password,)), "the backup")
+        _demand(on, Command(("sync", part)), "the backup")
+        sha256 = checksum(on, part)
+        found = on.stat(part)
+        if found is None or found.size == 0:
+            raise Unavailable(f"the backup of {app} came out empty", remedy="Look at the disk and try again.")
+    except BaseException:
+        on.remove(part)
+        raise
+    # A checksum must never stand beside a dump that it does not belong to.
+    on.remove(path + ".sha256")
+    on.rename(part, path)
+    dump = Dump(path, found.size, sha256, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", app)
+    _record(on, dump)
+    return dump
+
+
+def listed(on: Transport, app: str) -> list[Dump]:
+    """The application's backups, newest first."""
+    folder = settings(on).backups_root
+    found = []
+    for entry in on.scan(folder):
+        name = posixpath.basename(entry.path)
+        if entry.kind != "file" or name.startswith(".") or name.endswith(_OURS):
+            continue
+        known = _recorded(on, entry.path)
+        if known.app == app or (not known.app and re.fullmatch(rf"{re.escape(app)}-\d{{8}}.*", name)):
+            when = known.created_at or f"{datetime.fromtimestamp(entry.mtime, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            found.append(Dump(entry.path, entry.size, known.sha256, when, app))
+    return sorted(found, key=lambda dump: (dump.created_at, dump.path), reverse=True)
+
+
+def locate(on: Transport, path: str) -> Dump:
+    """A backup by its path or its name. Raises Refused outside the backups' directory, NotFound."""
+    folder = settings(on).backups_root
+    name = posixpath.basename(path)
+    if path not in (name, posixpath.join(folder, name)) or not NAME.fullmatch(name):
+        raise Refused(
+            f"{path} is no backup of this platform: they lie in {folder}",
+            remedy="db.backups lists them; copy a dump from elsewhere into that directory first.",
+        )
+    path = posixpath.join(folder, name)
+    found = on.stat(path)
+    if found is None or found.kind != "file":
+        raise NotFound(f"there is no backup {path}", remedy="db.backups lists them.")
+    known = _recorded(on, path)
+    return Dump(path, found.size, known.sha256, known.created_at, known.app)
+
+
+def verify(on: Transport, dump: Dump) -> None:
+    """Compare the dump with its recorded checksum. Raises Refused where it is another file now."""
+    if not dump.sha256:
+        return
+    now = checksum(on, dump.path)
+    if now != dump.sha256:
+        raise Refused(
+            f"{dump.path} is not the backup that was made: its sha256 is {now}, recorded was {dump.sha256}",
+            remedy="Take another backup (db.backups lists them); this one was changed or damaged.",
+        )
+
+
+def restore(server: Server, app: str, dump: Dump) -> str:
+    """Restore into a new database, which then takes the name of the application's; the name under which the
+    old one is kept, "" where there was none. Whatever fails leaves the old one serving."""
+    verify(server.on, dump)
+    database_name(app)
+    tools = programs(server)
+    new = f"{app[: LONGEST_NAME - 18]}_restore_{secrets.token_hex(4)}"
+    databases.create(server, new)
+    try:
+        server.on.progress(Progress(f"restoring {posixpath.basename(dump.path)}"))
+        _fill(server, tools, new, dump.path)
+        return _swap(server, app, new)
+    except BaseException:
+        databases.drop(server, new)
+        raise
+
+
+def checksum(on: Transport, path: str) -> str:
+    """The sha256 of a file on the host, in hex."""
+    result = on.demand(Command(("sha256sum", "--", path), changes=False), f"{path} cannot be read")
+    return result.text.lstrip("\\").split()[0]
+
+
+# --- how ---
+
+
+def _demand_database(server: Server, app: str) -> None:
+    if not databases.exists(server, app):
+        raise NotFound(f"application {app} has no database", remedy="Create it: db.create")
+
+
+def _demand(on: Transport, command: Command, what: str) -> Result:
+    result = on.run(command)
+    if result.ok:
+        return result
+    said = last_lines(result)
+    folder = settings(on).backups_root
+    if "No space left" in said or "Disk quota exceeded" in said:
+        raise Unavailable(
+            f"{what} was given up: the disk of {folder} is full; nothing half-made is left",
+            remedy=f"Free space there: db.backups lists old backups, df -h {folder} shows how much is left.",
+            evidence=said,
+        )
+    raise CommandFailed(command, result, f"{what} failed: {command.argv[0]} ended with exit code {result.exit_code}")
+
+
+def _sweep(on: Transport, folder: str) -> None:
+    """What a run that was killed left behind; one that is still written was touched a moment ago."""
+    stale = ("find", folder, "-maxdepth", "1", "-name", f"*{PART}", "-mmin", "+60", "-delete")
+    on.run(Command(stale))
+
+
+def _record(on: Transport, dump: Dump) -> None:
+    folder, name = posixpath.split(dump.path)
+    on.write(dump.path + ".sha256", f"{dump.sha256}  {name}\n".encode(), 0o600)
+    on.mkdir(posixpath.join(folder, ".ikoma"), 0o700)
+    kept = json.dumps({key: value for key, value in asdict(dump).items() if key != "path"}, indent=1)
+    on.write(_record_path(dump.path), kept.encode(), 0o600)
+
+
+def _record_path(path: str) -> str:
+    folder, name = posixpath.split(path)
+    return posixpath.join(folder, ".ikoma", f"{name}.json")
+
+
+def _recorded(on: Transport, path: str) -> Dump:
+    """What is known of a dump; the checksum beside it is what counts."""
+    kept: dict[str, Any] = {}
+    sha256 = ""
+    if on.exists(_record_path(path)):
+        try:
+            kept = json.loads(on.read(_record_path(path)))
+        except ValueError:
+            kept = {}
+    if on.exists(path + ".sha256"):
+        first = on.read(path + ".sha256").decode("utf-8", "replace").split()
+        sha256 = first[0] if first and re.fullmatch(r"[0-9a-f]{64}", first[0]) else ""
+    return Dump(path, 0, sha256, str(kept.get("created_at", "")), str(kept.get("app", "")))
+
+
+def _fill(server: Server, tools: Programs, database: str, path: str) -> None:
+    psql = tools.argv(
+        "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null",
+        "--dbname", database,
+    )  # fmt: skip
+    # The file lies on the host and psql perhaps in a container: only its standard input reaches both.
+    through = ("sh", "-c", 'file=$1; shift; exec "$@" < "$file"', "sh", path, *psql)
+    command = Command(through, env=tools.env, secrets=(server.address.password,))
+    result = server.on.run(command)
+    if not result.ok:
+        said = last_lines(result)
+        if "No space left" in said:
+            raise Unavailable(
+                f"restoring {path} was given up: the disk of the PostgreSQL server is full; the old database serves on",
+                remedy="Free space there and restore again.",
+                evidence=said,
+            )
+        raise StepError(
+            f"{path} cannot be restored; the old database serves on",
+            remedy="Take another backup (db.backups lists them), or correct the dump.",
+            evidence=said,
+        )
+
+
+def _swap(server: Server, app: str, new: str) -> str:
+    """Give the new database the application's name, in one transaction."""
+    from psycopg import sql
+
+    there = databases.exists(server, app)
+    kept = _name_for_the_old(server, app) if there else ""
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    with _sending_clients_away(server, app), server.connect(autocommit=False) as connection:
+        if there:
+            connection.execute(rename.format(sql.Identifier(app), sql.Identifier(kept)))
+        connection.execute(rename.format(sql.Identifier(new), sql.Identifier(app)))
+        connection.commit()
+    return kept
+
+
+def _name_for_the_old(server: Server, app: str) -> str:
+    base = f"{app[: LONGEST_NAME - 27]}_before_{datetime.now(UTC):%Y%m%d_%H%M%S}"
+    return next(name for name in (base, *(f"{base}_{n}" for n in range(2, 100))) if not databases.exists(server, name))
+
+
+@contextmanager
+def _sending_clients_away(server: Server, app: str) -> Iterator[None]:
+    """A database cannot be renamed while anybody is in it, and a busy application comes back at once.
+
+    The renaming waits up to 5 s with the door locked; meanwhile whoever is still inside is sent away."""
+    done = threading.Event()
+
+    def usher(connection: psycopg.Connection[Any], number: int) -> None:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = %s AND pid <> pg_backend_pid()",
+            [number],
+        )
+
+    def keep_ushering(connection: psycopg.Connection[Any], number: int) -> None:
+        import psycopg
+
+        while not done.wait(0.05):
+            try:
+                usher(connection, number)
+            except psycopg.Error:
+                return
+
+    with server.connect() as connection:
+        # By number: the new database will have the same name, and its clients may stay.
+        found = connection.execute("SELECT oid FROM pg_database WHERE datname = %s", [app]).fetchone()
+        if found is None:
+            yield
+            return
+        usher(connection, found[0])
+        thread = threading.Thread(target=keep_ushering, args=(connection, found[0]), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
