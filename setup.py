@@ -80,6 +80,7 @@ setup(
             "hypothesis>=6.100",
             "mypy>=1.13",
             "ruff>=0.8",
+            "pyte>=0.8",
             "types-PyYAML",
             "types-docker",
             "types-paramiko",

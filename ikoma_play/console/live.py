@@ -30,7 +30,7 @@ from ..model import (
 from . import words
 from .narrator import Line, Narrator
 from .recap import closing, columns, rows
-from .terminal import Looks, printable
+from .terminal import Looks, one_line
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 ASCII_SPINNER = "-\\|/"
@@ -124,10 +124,10 @@ class LiveView:
             case PlayStarted():
                 self._hosts = len(event.hosts)
             case StepStarted():
-                running = Running(id(event.step), printable(event.title), event.host, time.monotonic())
+                running = Running(id(event.step), one_line(event.title), event.host, time.monotonic())
                 self._running[id(event.step), event.host] = running
                 if event.step is not None and event.kind == "step":
-                    self._phase = event.step.phase
+                    self._phase = one_line(event.step.phase)
             case StepProgress():
                 if found := self._running.get((id(event.step), event.host)):
                     found.progress = event.progress
@@ -220,7 +220,7 @@ class LiveView:
         elif self._hosts > 1:
             text.append(f"  {first.host}", "bright_black")
         if first.progress and first.progress.text:
-            text.append(f"  {words.shortened(printable(first.progress.text), 40)}", "bright_black")
+            text.append(f"  {words.shortened(one_line(first.progress.text), 40)}", "bright_black")
         grid = Table.grid(padding=(0, 1, 0, 0))
         grid.width = self._width - 2
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")

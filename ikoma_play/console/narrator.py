@@ -23,7 +23,7 @@ from ..model import (
     Warned,
 )
 from . import words
-from .terminal import printable
+from .terminal import one_line, printable
 
 MANY = 8  # from more hosts than this on, equal outcomes are told together
 
@@ -91,7 +91,7 @@ class Narrator:
     def _play(self, event: PlayStarted) -> Iterator[Line]:
         self.hosts = event.hosts
         self.phase = ""
-        yield Line("play", printable(event.play), hosts=event.hosts)
+        yield Line("play", one_line(event.play), hosts=event.hosts)
 
     def _started(self, event: StepStarted, step: Step) -> Iterator[Line]:
         if self._many:
@@ -106,12 +106,12 @@ class Narrator:
         again = f", again in {words.duration(event.delay)}" if event.delay else ""
         yield Line(
             "retry",
-            printable(event.step.title),
+            one_line(event.step.title),
             hosts=(event.host,),
             note=f"attempt {event.attempt} of {event.of}{again}",
         )
         if self.verbosity and event.outcome and event.outcome.failure and not event.outcome.hidden:
-            yield Line("detail", printable(event.outcome.failure.message))
+            yield from _lines("detail", event.outcome.failure.message)
 
     def _finished(self, event: StepFinished, step: Step) -> Iterator[Line]:
         outcome = event.outcome
@@ -127,7 +127,7 @@ class Narrator:
         if outcome.status is Status.SKIPPED and not self.verbosity:
             return
         yield from self._heading(step.phase, event.kind)
-        yield Line("step", printable(event.title), outcome.status, (event.host,), outcome.seconds, note(outcome))
+        yield Line("step", one_line(event.title), outcome.status, (event.host,), outcome.seconds, note(outcome))
         yield from self._below(event, step)
 
     # --- what stands below a step ---
@@ -142,7 +142,7 @@ class Narrator:
         if step.tool == "debug":
             lines += [Line("message", line) for line in self._said(outcome)]
         elif self.verbosity and outcome.message:
-            lines.append(Line("message", printable(outcome.message)))
+            lines += _lines("message", outcome.message)
         if self.verbosity > 1 and outcome.status is not Status.SKIPPED:
             lines.append(Line("where", str(step.position)))
             lines += [Line("call", line) for line in words.call(step.tool, event.arguments)]
@@ -173,7 +173,7 @@ class Narrator:
     def _heading(self, phase: str, kind: str) -> Iterator[Line]:
         title = {"rollback": "Rolling back", "handler": "Handlers"}.get(kind) or phase
         if title and title != self.phase:
-            yield Line("phase", printable(title))
+            yield Line("phase", one_line(title))
         self.phase = title
 
     @property
@@ -200,11 +200,11 @@ class Narrator:
             slowest = max(event.outcome.seconds for event in events)
             hosts = tuple(event.host for event in events)
             everyone = len(hosts) == len(self.hosts)
-            yield Line("step", printable(title), status, hosts, slowest, behind, everyone)
+            yield Line("step", one_line(title), status, hosts, slowest, behind, everyone)
             yield from below
 
     def _warn(self, message: str) -> None:
-        text = printable(message)
+        text = one_line(message)
         self.warnings[text] = self.warnings.get(text, 0) + 1
 
 
@@ -240,14 +240,17 @@ def failure(event: StepFinished, step: Step) -> Iterator[Line]:
 def _cause(outcome: Outcome, prefix: str) -> Iterator[Line]:
     why = outcome.failure
     message = why.message if why else outcome.message or "it failed without a word"
-    for line in printable(prefix + message).splitlines():
-        yield Line("cause", line)
+    yield from _lines("cause", prefix + message)
     if why and why.position:
         yield Line("where", f"in {why.position}")
     if why and why.evidence:
-        yield from (Line("evidence", line) for line in printable(why.evidence).splitlines())
+        yield from _lines("evidence", why.evidence)
     if why and why.remedy:
-        yield from (Line("remedy", line) for line in printable(why.remedy).splitlines())
+        yield from _lines("remedy", why.remedy)
+
+
+def _lines(kind: Kind, text: str) -> list[Line]:
+    return [Line(kind, line) for line in printable(text).splitlines()]
 
 
 def _all_diffs(outcome: Outcome) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from typing import TextIO
 from ..model import Event, RunFinished, StepFinished
 from . import words
 from .columns import columns
-from .terminal import printable
+from .terminal import one_line
 
 SHOWN = 15
 
@@ -45,7 +45,7 @@ class Profile:
                 f"{event.outcome.seconds:.3f} s",
                 f"{100 * event.outcome.seconds / whole:.0f} %" if whole else "",
                 event.host,
-                words.shortened(printable(event.title), room),
+                words.shortened(one_line(event.title), room),
                 place,
             )
             for event, place in zip(slowest, where, strict=True)

@@ -104,4 +104,6 @@ def _failed(report: Report, again: Sequence[str], time: str) -> Closing:
 
 
 def _resumable(failed: StepFinished) -> bool:
-    return failed.step is not None and bool(failed.step.name) and "{{" not in failed.step.name
+    """Whether the step's name, typed, finds the step again."""
+    name = failed.step.name if failed.step else ""
+    return bool(name) and "{{" not in name and name.isprintable()

@@ -11,7 +11,7 @@ from typing import TextIO
 
 MARKS = "✓●–✗↺━│…→"
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]?)")
+_ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]?)")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -42,3 +42,8 @@ def looks(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Looks:
 def printable(text: str) -> str:
     """Text of a host made harmless: no escape sequences, no control codes but newline and tab."""
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))).expandtabs(4)
+
+
+def one_line(text: str) -> str:
+    """The same for a title, which must not look like more than one line."""
+    return " ".join(printable(text).split("\n"))
