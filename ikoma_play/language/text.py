@@ -1,0 +1,71 @@
+"""What YAML is read into: ordinary values that know where they were written.
+
+Text (also the keys of mappings), mappings and lists carry a `position`; numbers, true, false and
+null are plain and lie where their key lies. Values that were not read from a file have none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..model import Position
+
+
+class Text(str):
+    """Text as it was written; its templates are still to be rendered."""
+
+    __slots__ = ("position",)
+    position: Position
+
+
+class Unsafe(Text):
+    """Text that is never a template (`!unsafe`)."""
+
+    __slots__ = ()
+
+
+class Entries(dict[Any, Any]):
+    """A mapping; keys are Text where they are text."""
+
+    __slots__ = ("position",)
+    position: Position
+
+
+class Items(list[Any]):
+    """A list."""
+
+    __slots__ = ("position",)
+    position: Position
+
+
+class Vaulted:
+    """An encrypted value (`!vault`), not decrypted yet."""
+
+    __slots__ = ("ciphertext", "position")
+
+    def __init__(self, ciphertext: str, position: Position) -> None:
+        self.ciphertext = ciphertext
+        self.position = position
+
+    def __repr__(self) -> str:
+        return "Vaulted(…)"
+
+
+def text_at(value: str, position: Position | None) -> str:
+    """`value` with a position; without one it stays plain."""
+    if position is None:
+        return value
+    placed = Text(value)
+    placed.position = position
+    return placed
+
+
+def position_of(value: Any, otherwise: Any = None) -> Position | None:
+    """Where a value was written, or where `otherwise` (mostly its key) was."""
+    for candidate in (value, otherwise):
+        if isinstance(candidate, Position):
+            return candidate
+        found = getattr(candidate, "position", None)
+        if isinstance(found, Position):
+            return found
+    return None
