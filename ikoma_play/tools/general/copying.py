@@ -6,18 +6,18 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ...errors import NotFound, StepError
+from ...errors import StepError
 from ...model import Access, Diff, Outcome, changed, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
 from .modes import show_mode
 from .placing import Attributes, Mode, Placed, described, host_path, place, resolved, settle
+from .sources import Source, on_host, on_runner
 
 VAULT = b"$ANSIBLE_VAULT;"
 
@@ -81,7 +81,7 @@ def copy(
             raise StepError(f"copy cannot write content to {dest}: it is a directory", remedy="Name a file in dest.")
         return bring(on, dest, as_content(content), asked, manner)
     assert src is not None
-    source = _on_host(on, src, local_follow) if remote_src else _on_runner(scope.find("files", src), local_follow)
+    source = on_host(on, src, local_follow) if remote_src else on_runner(scope.find("files", src), local_follow)
     if source.folder:
         return _bring_tree(on, source, src.endswith("/"), dest, asked, directory_mode, manner)
     body = source.entries[0]
@@ -196,7 +196,7 @@ def assemble(
     backup: keep what was there beside it
     validate: a command that checks the new file, with %s for its name, before it takes its place
     """
-    source = _on_host(on, host_path(on, src), True) if remote_src else _on_runner(scope.find("files", src), True)
+    source = on_host(on, host_path(on, src), True) if remote_src else on_runner(scope.find("files", src), True)
     if not source.folder:
         raise StepError(f"{src} is not a directory", remedy="Name the directory that holds the fragments.")
     pattern = re.compile(regexp) if regexp is not None else None
@@ -283,72 +283,6 @@ def _about(source: Path, dest: str) -> dict[str, Any]:
 
 
 # --- Trees -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Something to copy: `name` is relative to the source; a link's content is its target."""
-
-    name: str
-    kind: str
-    mode: int
-    content: bytes | Path = b""
-
-    def read(self) -> bytes:
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A file, or a folder with everything below it, folders before what they hold."""
-
-    path: str
-    folder: bool
-    entries: tuple[Entry, ...]
-
-    @property
-    def name(self) -> str:
-        return posixpath.basename(self.path.rstrip("/"))
-
-
-def _on_runner(path: Path, follow: bool) -> Source:
-    def walk(folder: Path) -> Iterator[Entry]:
-        for each in sorted(folder.iterdir()):
-            name = each.relative_to(path).as_posix()
-            if each.is_symlink() and not follow:
-                yield Entry(name, "link", 0o777, str(each.readlink()).encode())
-            elif each.is_dir():
-                yield Entry(name, "directory", each.stat().st_mode & 0o7777)
-                yield from walk(each)
-            elif each.is_file():
-                yield Entry(name, "file", each.stat().st_mode & 0o7777, each)
-
-    if path.is_dir():
-        return Source(str(path), True, tuple(walk(path)))
-    return Source(str(path), False, (Entry(path.name, "file", path.stat().st_mode & 0o7777, path),))
-
-
-def _on_host(on: Transport, src: str, follow: bool) -> Source:
-    there = on.stat(src, follow=True)
-    if there is None:
-        raise NotFound(f"{src} is not there on {on.host.name}", remedy="Check src; remote_src looks on the host.")
-    if there.kind != "directory":
-        name = posixpath.basename(src.rstrip("/"))
-        return Source(src, False, (Entry(name, "file", there.mode, on.read(src)),))
-
-    def walk(folder: str) -> Iterator[Entry]:
-        for each in on.scan(folder):
-            name = posixpath.relpath(each.path, src)
-            real = on.stat(each.path, follow=True) if each.kind == "link" and follow else each
-            if real is None or real.kind == "link":
-                yield Entry(name, "link", 0o777, each.target.encode())
-            elif real.kind == "directory":
-                yield Entry(name, "directory", real.mode)
-                yield from walk(each.path)
-            elif real.kind == "file":
-                yield Entry(name, "file", real.mode, on.read(each.path))
-
-    return Source(src, True, tuple(walk(src)))
 
 
 def _bring_tree(

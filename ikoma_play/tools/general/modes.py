@@ -8,7 +8,7 @@ from ...errors import StepError
 
 BITS = {"r": 4, "w": 2, "x": 1}
 SHIFT = {"u": 6, "g": 3, "o": 0}
-CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)")
+CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
 
 
 def parse_mode(asked: str | int, now: int, directory: bool = False) -> int:
@@ -38,21 +38,21 @@ def _symbolic(asked: str, now: int, directory: bool) -> int:
         if parts is None:
             raise StepError(f"mode {asked!r} is not a file mode", remedy='Write it as "0644", or as in "u=rw,g=r,o=".')
         who = "ugo" if not parts[1] or "a" in parts[1] else parts[1]
-        for sign, what in re.findall(r"([-+=])([rwxXst]*|[ugo])", parts[2]):
+        for sign, what in re.findall(r"([-+=])([ugo]|[rwxXst]*)", parts[2]):
             for one in dict.fromkeys(who):
-                mode = _changed(mode, one, sign, what, now, directory)
+                mode = _changed(mode, one, sign, what, directory)
             if "t" in what:
                 mode = mode & ~0o1000 if sign == "-" else mode | 0o1000
     return mode
 
 
-def _changed(mode: int, one: str, sign: str, what: str, now: int, directory: bool) -> int:
+def _changed(mode: int, one: str, sign: str, what: str, directory: bool) -> int:
     shift = SHIFT[one]
-    if what in SHIFT:  # "g=u": as that one has it now
+    if what in SHIFT:  # "g=u": as that one has it
         bits = mode >> SHIFT[what] & 7
     else:
         bits = sum(BITS[letter] for letter in set(what) & set(BITS))
-        if "X" in what and (directory or now & 0o111):
+        if "X" in what and (directory or mode & 0o111):
             bits |= 1
     special = {"u": 0o4000, "g": 0o2000}.get(one, 0) if "s" in what else 0
     if sign == "+":

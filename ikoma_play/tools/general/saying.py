@@ -32,7 +32,9 @@ def debug(on: Transport, *, scope: Scope, msg: Any = None, var: Any = None, verb
     try:
         value = scope.render("{{ " + var + " }}")
     except TemplateFailed as error:
-        if "undefined" not in error.message.lower():
+        from ...language.templating import UndefinedInValue
+
+        if not isinstance(error, UndefinedInValue):
             raise
         value = "VARIABLE IS NOT DEFINED!"
     return ok({var: value}, message=f"{var}: {in_words(value)}")
