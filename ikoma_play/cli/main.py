@@ -17,9 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments) == ["--version"]:  # asked for by scripts that wait for it, so not even click is loaded
         sys.stdout.write(f"{NAME} {__version__}\n")
         return status.DONE
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # what a locale cannot show is no reason to fail
+    _forgive_encodings()
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -34,6 +32,18 @@ def main(arguments: Sequence[str]) -> int:
         if os.environ.get("IKOMA_DEBUG"):
             raise
         return _unforeseen(error)
+
+
+def _forgive_encodings() -> None:
+    """What a locale cannot show is no reason to fail."""
+    import codecs
+
+    from ..console.terminal import spelled_out
+
+    codecs.register_error("spelled_out", spelled_out)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="spelled_out")
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -39,9 +39,23 @@ selection = together(
         "--start-at-step", "--start-at-task", "start_at", metavar="NAME", help="Begin at the step of this name."
     ),
 )
+become = together(
+    click.option("-b", "--become", is_flag=True, help="Run steps as another user."),
+    click.option("--become-user", metavar="USER", help="Which user; default root."),
+    click.option("--become-method", metavar="METHOD", help="How: sudo (the default) or su."),
+    click.option("-K", "--ask-become-pass", "ask_pass", is_flag=True, help="Ask for the password for that."),
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output, for programs.")
 
 
 def words(given: tuple[str, ...]) -> tuple[str, ...]:
     """`-t a,b -t c` as three words."""
     return tuple(word.strip() for option in given for word in option.split(",") if word.strip())
+
+
+def become_password(given: dict[str, Any]) -> str | None:
+    """The password for become, asked for at the terminal under -K."""
+    if not given["ask_pass"]:
+        return None
+    password: str = click.prompt("BECOME password", hide_input=True, default="", show_default=False, err=True)
+    return password

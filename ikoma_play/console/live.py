@@ -23,6 +23,7 @@ from ..model import (
     RunFinished,
     RunStarted,
     Status,
+    Step,
     StepFinished,
     StepProgress,
     StepStarted,
@@ -115,6 +116,13 @@ class LiveView:
     def close(self) -> None:
         self._live.stop()
 
+    def pause(self) -> None:
+        """Leave the terminal to a question until `go_on`."""
+        self._live.stop()
+
+    def go_on(self) -> None:
+        self._live.start()
+
     def _note(self, event: Event) -> None:
         """Keep up what the moving part shows."""
         match event:
@@ -126,6 +134,8 @@ class LiveView:
             case StepStarted():
                 running = Running(id(event.step), one_line(event.title), event.host, time.monotonic())
                 self._running[id(event.step), event.host] = running
+                if event.step is not None and _asks(event.step):
+                    self.pause()
                 if event.step is not None and event.kind == "step":
                     self._phase = one_line(event.step.phase)
             case StepProgress():
@@ -134,6 +144,8 @@ class LiveView:
             case StepFinished():
                 self._running.pop((id(event.step), event.host), None)
                 self._done += 1
+                if event.step is not None and _asks(event.step):
+                    self.go_on()
 
     # --- lines that stay ---
 
@@ -280,3 +292,8 @@ class LiveView:
         styles = {"ok": "green", "changed": "yellow", "rolled_back": "magenta", "skipped": "bright_black"}
         grave = {"failed": "bold red", "unreachable": "bold red", "rollback_failed": "bold red"}
         return Text(str(number), {**styles, **grave}.get(name, "") if number else "bright_black")
+
+
+def _asks(step: Step) -> bool:
+    """Whether the step waits for somebody to type something."""
+    return step.tool == "pause" and not {"seconds", "minutes"}.intersection(step.args)

@@ -11,6 +11,20 @@ from typing import TextIO
 
 MARKS = "✓●–✗↺━│…→"
 
+SPELLED = {
+    "…": "...",
+    "–": "-",
+    "—": "-",
+    "→": "->",
+    "✓": "+",
+    "●": "*",
+    "✗": "x",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+}
+
 _ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_]?)")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -47,3 +61,11 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The same for a title, which must not look like more than one line."""
     return " ".join(printable(text).split("\n"))
+
+
+def spelled_out(error: UnicodeError) -> tuple[str, int]:
+    """For `codecs.register_error`: what an encoding cannot show, spelled with what it can, or `?`."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(SPELLED.get(letter, "?") for letter in letters), error.end

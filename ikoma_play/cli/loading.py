@@ -1,0 +1,58 @@
+"""Reading what a command works on: playbooks, inventory and variables, with every fault of all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import language
+from ..errors import FaultsFound
+from ..language import Inventory
+from ..model import Block, Fault, Node, Playbook, Step
+from ..tools import TOOLS
+from . import sources
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Everything that was read, found right; `warnings` did not stop it."""
+
+    playbooks: tuple[Playbook, ...]
+    inventory: Inventory
+    variables: Mapping[str, Any]
+    warnings: tuple[Fault, ...]
+
+
+def load(names: Sequence[str], inventories: Sequence[str], extra_vars: Sequence[str]) -> Loaded:
+    """Read and check it all. Raises UsageError for what is not there, FaultsFound with every fault."""
+    paths = [sources.playbook(name) for name in names]
+    variables = sources.extra_vars(extra_vars)
+    faults: dict[Fault, None] = {}
+    playbooks: list[Playbook] = []
+    inventory: Inventory | None = None
+    try:
+        inventory = language.load_inventory(sources.inventories(inventories))
+    except FaultsFound as found:
+        faults.update(dict.fromkeys(found.faults))
+    for path in paths:
+        try:
+            playbooks.append(language.load_playbook(path, TOOLS, sources.roles_path()))
+        except FaultsFound as found:
+            faults.update(dict.fromkeys(found.faults))
+    for playbook in playbooks:
+        faults.update(dict.fromkeys(playbook.warnings))
+        if inventory is not None:
+            faults.update(dict.fromkeys(language.check(playbook, inventory, TOOLS, variables)))
+    if inventory is None or any(not fault.warning for fault in faults):
+        raise FaultsFound(list(faults))
+    return Loaded(tuple(playbooks), inventory, variables, tuple(faults))
+
+
+def steps(nodes: Sequence[Node]) -> Iterator[Step]:
+    """Every step in blocks, rescues and always parts; not the parser's own flushing of handlers."""
+    for node in nodes:
+        if isinstance(node, Block):
+            yield from steps((*node.steps, *node.rescue, *node.always))
+        elif node.tool != "meta":
+            yield node

@@ -1,0 +1,124 @@
+"""`ikoma-play run`: playbooks from beginning to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from .. import engine, shipped
+from ..engine.masking import looks_secret
+from ..model import Step
+from ..tools import TOOLS
+from . import check, faults, lists, loading, options, roads, status, views
+
+
+@click.command("run")
+@click.argument("playbooks", metavar="PLAYBOOK...", nargs=-1, required=True)
+@options.inventory
+@options.variables
+@options.selection
+@click.option("-C", "--check", "dry", is_flag=True, help="Change nothing; tell what would change.")
+@click.option("-D", "--diff", is_flag=True, help="Show what changes in files.")
+@click.option("--step", "one_by_one", is_flag=True, help="Ask before each step.")
+@click.option("-f", "--forks", type=click.IntRange(1), metavar="N", help="How many hosts at once.")
+@click.option("--no-rollback", is_flag=True, help="After a failure leave everything as it is.")
+@click.option("--force-handlers", is_flag=True, help="Run notified handlers even if a step fails.")
+@options.become
+@options.as_json
+@click.option(
+    "--junit", metavar="FILE", type=click.Path(dir_okay=False), help="Write a JUnit XML file for a CI server."
+)
+@click.option("--profile", is_flag=True, help="Show the slowest steps.")
+@click.option("-v", "--verbose", "verbosity", count=True, help="Say more: results; -vv arguments; -vvv everything.")
+@lists.options
+def command(playbooks: tuple[str, ...], **given: Any) -> int:
+    """Run playbooks: paths, or names of the shipped ones (see them with: ikoma-play plan).
+
+    The hosts come from ./inventory.yml, or from the shipped inventory, whose host `sandbox` needs nothing installed.
+    """
+    if given["syntax_check"]:
+        return check.report(playbooks, given["inventory"], given["extra_vars"])
+    loaded = loading.load(playbooks, given["inventory"], given["extra_vars"])
+    if lists.wanted(given):
+        return lists.show(loaded, given)
+    if loaded.warnings and not given["as_json"]:
+        faults.show(loaded.warnings)
+    with views.watching(
+        again(playbooks, given),
+        as_json=given["as_json"],
+        junit=given["junit"],
+        profile=given["profile"],
+        verbosity=given["verbosity"],
+        diff=given["diff"],
+    ) as watching:
+        chosen = run_options(given, loaded.variables, Asking(watching) if given["one_by_one"] else None)
+        report = engine.run(loaded.playbooks, loaded.inventory, TOOLS, chosen, watching, roads.connect)
+    return status.of_report(report)
+
+
+def run_options(given: dict[str, Any], variables: Any, confirm: Any = None) -> engine.Options:
+    """The engine's options from the command line's."""
+    return engine.Options(
+        limit=given["limit"],
+        tags=frozenset(options.words(given["tags"])),
+        skip_tags=frozenset(options.words(given["skip_tags"])),
+        check=given["dry"],
+        diff=given["diff"],
+        start_at_step=given["start_at"],
+        confirm=confirm,
+        forks=given["forks"] or 0,
+        extra_vars=variables,
+        rollback=not given["no_rollback"],
+        force_handlers=given["force_handlers"],
+        become=given["become"],
+        become_user=given["become_user"],
+        become_method=given["become_method"],
+        become_password=options.become_password(given),
+        verbosity=given["verbosity"],
+        play_home=str(shipped.playbooks()),
+    )
+
+
+class Asking:
+    """Asks before each step: yes, no, or go on without asking."""
+
+    def __init__(self, watching: Sequence[views.View]) -> None:
+        self._views = watching
+
+    def __call__(self, step: Step) -> bool | None:
+        with views.quiet(self._views):
+            question = f"Run '{step.title}'? (y)es, (n)o, (c)ontinue without asking"
+            answer = click.prompt(
+                question, default="n", show_default=False, type=click.Choice(["y", "n", "c"]), err=True
+            )
+        return None if answer == "c" else answer == "y"
+
+
+def again(playbooks: Sequence[str], given: dict[str, Any]) -> list[str]:
+    """The command line of this run, to be run again: without --start-at-step, secrets masked."""
+    words = ["ikoma-play", "run", *playbooks]
+    for value in given["inventory"]:
+        words += ["-i", value]
+    if given["limit"]:
+        words += ["-l", given["limit"]]
+    for value in given["extra_vars"]:
+        words += ["-e", without_secrets(value)]
+    for name, option in (("tags", "--tags"), ("skip_tags", "--skip-tags")):
+        for value in given[name]:
+            words += [option, value]
+    for name, option in (("dry", "--check"), ("diff", "--diff"), ("become", "--become"), ("ask_pass", "-K")):
+        words += [option] if given[name] else []
+    for name, option in (("become_user", "--become-user"), ("forks", "--forks")):
+        words += [option, str(given[name])] if given[name] else []
+    return words
+
+
+def without_secrets(option: str) -> str:
+    """An `-e` fit to be shown: a value whose name says that it is secret is not."""
+    name, equals, _ = option.partition("=")
+    if option.startswith("@") or (equals and name.isidentifier() and " " not in option):
+        return f"{name}=********" if equals and looks_secret(name) and not option.startswith("@") else option
+    words = "".join(letter if letter.isalnum() or letter == "_" else " " for letter in option).split()
+    return "********" if any(looks_secret(word) for word in words) else option

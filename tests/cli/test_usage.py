@@ -1,0 +1,103 @@
+"""The command used wrongly: exit code 1, one clear sentence with the likely correction, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ikoma_play import __version__
+from tests.parts.command import CHECKOUT, Ikoma
+
+
+@pytest.fixture
+def ikoma(tmp_path: Path) -> Ikoma:
+    return Ikoma(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["rnu", "deploy"], "Did you mean 'run'?"),
+        (["deploy.yml"], "Did you mean 'run deploy.yml'?"),
+        (["florb"], "run, check, plan"),
+        (["run"], "Missing argument 'PLAYBOOK"),
+        (["run", "deploy", "--profil"], "Did you mean '--profile'?"),
+        (["run", "deploy", "--forks", "many"], "not a valid integer"),
+        (["run", "deploy", "--forks", "0"], "0 is not in the range"),
+        (["run", "deplyo"], "Did you mean 'deploy'?"),
+        (["run", "nowhere/deploy.yml"], "There is no playbook nowhere/deploy.yml"),
+        (["run", "."], "is a directory"),
+        (["check"], "Missing argument"),
+        (["check", "deploy", "-i", "nowhere.yml"], "There is no inventory nowhere.yml"),
+        (["run", "deploy", "-e", "novalue"], "-e novalue sets no variable"),
+        (["run", "deploy", "-e", "a-b=1"], "sets no variable"),
+        (["run", "deploy", "-e", "@nowhere.yml"], "nowhere.yml"),
+        (["run", "deploy", "-e", "{broken"], "-e"),
+        (["run", "deploy", "-e", "[1, 2]"], "must be a mapping"),
+        (["run", "deploy", "--junit", "nowhere/junit.xml"], "nowhere is no directory"),
+        (["exec"], "Missing argument"),
+        (["exec", "db.bakcup"], "Did you mean 'db.backup'?"),
+        (["tools", "db.bakcup"], "Did you mean 'db.backup'?"),
+        (["schema", "playbok"], "playbok"),
+        (["inventory", "nobody"], "nobody"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_use(ikoma: Ikoma, words: list[str], says: str) -> None:
+    done = ikoma(*words, expect=1)
+    assert done.err.startswith("error: "), done
+    assert says in done.err, done
+    assert done.out == "", f"errors belong on standard error\n{done}"
+    assert list(ikoma.folder.iterdir()) == [], "something was made"
+
+
+def test_version_and_help(ikoma: Ikoma) -> None:
+    assert ikoma("--version").out == f"ikoma-play {__version__}\n"
+    text = ikoma("--help").out
+    for command in ("run", "check", "plan", "exec", "tools", "inventory", "schema"):
+        assert f"\n  {command} " in text, f"--help does not name {command}"
+        assert "Usage: ikoma-play " + command in ikoma(command, "-h").out
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    script = f"{sys.executable} -m ikoma_play schema | head -n 1; echo codes ${{PIPESTATUS[*]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["{", "codes 0 0"]
+    assert done.stderr == ""
+
+
+def test_output_in_a_locale_that_cannot_show_it(tmp_path: Path) -> None:
+    playbook = tmp_path / "p.yml"
+    playbook.write_text(
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - name: Grüße – ✓\n      debug: {msg: 日本}\n"
+    )
+    done = Ikoma(tmp_path, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})("run", "p.yml")
+    assert done.out.isascii() and "ok: [localhost] Gr" in done.out
+
+
+def test_a_mistake_of_ours_is_one_sentence_and_debugging_shows_the_rest(tmp_path: Path) -> None:
+    """A subcommand whose file is not there stands for any exception that nobody expected."""
+    script = (
+        "import sys; from ikoma_play.cli import commands; from ikoma_play.cli.main import main\n"
+        "commands.COMMANDS['run'] = 'nothing_there'\n"
+        "sys.exit(main(['run', 'x']))\n"
+    )
+
+    def run(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(CHECKOUT), **more},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    done = run()
+    assert done.returncode == 2
+    assert "ikoma-play itself failed: ModuleNotFoundError" in done.stderr
+    assert "IKOMA_DEBUG=1" in done.stderr and "Traceback" not in done.stderr
+    assert "Traceback" in run(IKOMA_DEBUG="1").stderr
