@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from . import __version__
+
 
 def main() -> int:
+    """Run the command line; the exit status."""
+    if sys.argv[1:] == ["--version"]:  # scripts ask for it and wait, so nothing else is loaded first
+        sys.stdout.write(f"ikoma-play {__version__}\n")
+        return 0
     from .cli.main import main as run
 
     return run(sys.argv[1:])

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .. import __version__
 from . import status
 
 NAME = "ikoma-play"
@@ -14,9 +13,6 @@ NAME = "ikoma-play"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit status; nothing it raises gets past here."""
-    if list(arguments) == ["--version"]:  # asked for by scripts that wait for it, so not even click is loaded
-        sys.stdout.write(f"{NAME} {__version__}\n")
-        return status.DONE
     _forgive_encodings()
     try:
         code = _run(arguments)

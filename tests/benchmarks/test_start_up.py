@@ -36,8 +36,9 @@ def test_the_benchmark_measures_every_command() -> None:
 def test_what_is_dear_is_loaded_only_where_it_is_used(command: list[str], forbidden: set[str]) -> None:
     script = (
         "import sys\n"
-        "from ikoma_play.cli.main import main\n"
-        f"code = main({command!r})\n"
+        "from ikoma_play.__main__ import main\n"
+        f"sys.argv[1:] = {command!r}\n"
+        "code = main()\n"
         "sys.stderr.write('\\n' + ' '.join(sorted({name.partition('.')[0] for name in sys.modules})))\n"
         "sys.exit(code)\n"
     )
