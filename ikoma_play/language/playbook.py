@@ -21,7 +21,7 @@ from .values import has_template, keyword_values, what_it_is
 _KEPT = ("gather_subset", "gather_timeout")
 
 
-def load_playbook(path: str, tools: Toolbox, *, roles_path: Sequence[str] = ()) -> Playbook:
+def load_playbook(path: str, tools: Toolbox, roles_path: Sequence[str] = ()) -> Playbook:
     """A file of plays with everything it imports. Raises FaultsFound with all faults."""
     path = os.fspath(path)
     reading = Reading(tools, roles_path, os.path.dirname(path))
