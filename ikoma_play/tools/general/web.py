@@ -100,9 +100,9 @@ def uri(
         values = _values(answer, content, time.monotonic() - started)
     good = status_code or [200]
     if answer.status not in good:
-        wanted = " or ".join(map(str, good))
+        accepted = " or ".join(map(str, good))
         raise Unhealthy(
-            f"{shown_url(url)} answered {answer.status} {answer.reason}, not {wanted}",
+            f"{shown_url(url)} answered {answer.status} {answer.reason}, not {accepted}",
             remedy="Look at the service's log, or add the status to status_code if it is as it should be.",
             evidence=content[:2000].decode("utf-8", "replace").strip(),
             result=values | {"content": content.decode("utf-8", "replace")},

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from ikoma_play.errors import NotFound
-from ikoma_play.language.templating import Templar, environment
+from ikoma_play.language.templating import Templar
 from ikoma_play.model import Outcome
 from ikoma_play.tools import TOOLS
 from ikoma_play.transport.base import Transport
@@ -34,8 +34,7 @@ class RunScope:
         return Templar({**self.variables, **extra}).render(value)
 
     def render_file(self, path: Path, options: Mapping[str, Any], **extra: Any) -> str:
-        made = environment().overlay(**dict(options))
-        return made.from_string(path.read_text()).render({**self.variables, **extra})
+        return Templar({**self.variables, **extra}).render_file(path, options)
 
     def find(self, kind: str, name: str) -> Path:
         found = self.files / name
@@ -55,7 +54,7 @@ def call(on: Transport, scope: RunScope, tool: str, arguments: Mapping[str, Any]
     found = TOOLS.find(tool)
     assert found is not None, f"there is no tool {tool}"
     values = found.bind(arguments)
-    if "scope" in found.function.__kwdefaults__ or "scope" in found.function.__annotations__:
+    if "scope" in found.function.__annotations__:
         values["scope"] = scope
     return found.function(on, **values)
 
@@ -139,6 +138,9 @@ def differences(found: Any, wanted: Any, where: str = "result") -> list[str]:
         return missing + [
             each for key in wanted if key in found for each in differences(found[key], wanted[key], f"{where}.{key}")
         ]
+    if isinstance(wanted, list) and isinstance(found, list) and len(found) == len(wanted):
+        pairs = enumerate(zip(found, wanted, strict=True))
+        return [each for number, (one, other) in pairs for each in differences(one, other, f"{where}[{number}]")]
     if isinstance(wanted, str) and len(wanted) > 1 and wanted[0] == wanted[-1] == "/" and isinstance(found, str):
         return [] if re.search(wanted[1:-1], found, re.S) else [f"{where} is {found!r}, which does not match {wanted}"]
     return [] if found == wanted else [f"{where} is {found!r}, not {wanted!r}"]

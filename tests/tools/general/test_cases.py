@@ -29,7 +29,6 @@ from ikoma_play.errors import StepError
 from ikoma_play.model import Host, Outcome
 from ikoma_play.transport.dry import DryTransport
 from ikoma_play.transport.local import LocalTransport
-
 from tests.tools.general import harness
 
 CASES = harness.load_cases()

@@ -1,0 +1,260 @@
+"""Applications: made, configured, given their source, looked at, taken away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..arguments import AppName, Count, GitRef, ServiceName
+from ..errors import IkomaError, NotFound, StepError
+from ..model import Access, Outcome, changed, ok
+from ..platform import app_env, application, envfile, health, removal, skeleton, validation
+from ..platform import source as sources
+from ..platform.git import repository
+from ..platform.runtime import Service, runtime
+from ..tool import Scope, tool
+from ..transport.base import Transport
+
+
+@tool("apps.list", access=Access.OBSERVER, changes=False)
+def list_(on: Transport) -> Outcome:
+    """List the applications of the host by name."""
+    return ok(application.names(on))
+
+
+@tool("apps.status", access=Access.OBSERVER, changes=False)
+def status(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> Outcome:
+    """Tell whether the application exists, runs, has its database and is healthy, service by service.
+
+    app_name: the application
+    """
+    result = {
+        "name": app_name,
+        "exists": application.exists(on, app_name),
+        "dockerRunning": False,
+        "dbExists": False,
+        "health": health.UNKNOWN,
+        "services": [],
+    }
+    if result["exists"]:
+        guard(on, app_name, scope)
+        found = health.look(on, app_name)
+        result |= {
+            "dockerRunning": found.running,
+            "dbExists": found.database_exists,
+            "health": found.status,
+            "services": [described(service) for service in found.services],
+        }
+    return ok(
+        result, f"{app_name} is {result['health']}" if result["exists"] else f"there is no application {app_name}"
+    )
+
+
+@tool("apps.health", access=Access.OBSERVER, changes=False)
+def health_(on: Transport, app_name: AppName, health_url: str | None = None, *, scope: Scope | None = None) -> Outcome:
+    """Tell whether the application is healthy, from its services' health checks, its database and its health URL.
+
+    app_name: the application
+    health_url: what must answer 200; default the play's variable health_url, else the release's
+    """
+    application.demand(on, app_name)
+    guard(on, app_name, scope)
+    found = health.look(on, app_name, health_url or known_url(on, app_name, scope))
+    return ok({"status": found.status, "details": found.details}, "; ".join(found.problems) or f"{app_name} is healthy")
+
+
+@tool("apps.init", access=Access.BUILDER, changes=True)
+def init(on: Transport, app_name: AppName) -> Outcome:
+    """Make the application's directory with config/, migrations/, seeds/, src/ and a docker-compose.yml.
+
+    Nothing that is there is overwritten.
+
+    app_name: the application
+    """
+    made = skeleton.make(on, app_name)
+    path = application.demand(on, app_name)
+    message = f"{path} made" if "" in made else f"made {', '.join(made)} in {path}" if made else f"{path} is there"
+    result = {"success": True, "message": message, "details": {"path": path, "made": [name for name in made if name]}}
+    return changed(result, message) if made else ok(result, message)
+
+
+@tool("apps.remove", access=Access.ADMIN, changes=True)
+def remove(on: Transport, app_name: AppName, backup: bool = True, *, scope: Scope | None = None) -> Outcome:
+    """Remove the application: containers, database and files, after a last backup of the database.
+
+    Volumes that Docker keeps for it stay, and so do its backups.
+
+    app_name: the application
+    backup: whether to dump the database first
+    """
+    guard(on, app_name, scope)
+    gone = removal.remove(on, app_name, backup)
+    message = (
+        f"{app_name}: removed {', '.join(gone.removed)}" if gone.removed else f"there is no application {app_name}"
+    )
+    details = {"removed": list(gone.removed), "backupPath": gone.backup, "volumes": list(gone.volumes)}
+    result = {"success": True, "message": message, "details": details}
+    return changed(result, message) if gone.removed else ok(result, message)
+
+
+@tool("apps.env.example", access=Access.OBSERVER, changes=False)
+def env_example(on: Transport, app_name: AppName) -> Outcome:
+    """Show an example `.env` for the application: every variable that its compose file refers to.
+
+    app_name: the application
+    """
+    return ok(app_env.example(on, app_name))
+
+
+@tool("apps.env.write", access=Access.BUILDER, changes=True, secrets=("values",))
+def env_write(
+    on: Transport, app_name: AppName, values: dict[str, str | int | float | bool | None], *, scope: Scope | None = None
+) -> Outcome:
+    """Write values into the application's `.env`, which only its owner may read.
+
+    What stands there stays where no new value is given; the database's coordinates that the application needs
+    and nobody gave are filled in. No value is in any output.
+
+    app_name: the application
+    values: variables by name
+    """
+    texts = as_texts(values)
+    if scope is not None:
+        scope.keep_secret(*envfile.secret_values(texts))
+    merged = app_env.merge(on, app_name, texts)
+    if scope is not None:
+        scope.keep_secret(*merged.secrets)
+    message = f".env: {', '.join(merged.changed)} written" if merged.changed else ".env says all that already"
+    details = {
+        "path": merged.path,
+        "changed": list(merged.changed),
+        "keys": list(merged.names),
+        "filled": list(merged.filled),
+    }
+    result = {"success": True, "message": message, "details": details}
+    return changed(result, message) if merged.changed else ok(result, message)
+
+
+@tool("apps.validate", access=Access.OBSERVER, changes=False)
+def validate(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> Outcome:
+    """Check what a deploy of the application needs: compose file, `.env`, ports, build contexts, migrations.
+
+    app_name: the application
+    """
+    guard(on, app_name, scope)
+    found = validation.validate(on, app_name)
+    message = f"{app_name} is valid" if not found.errors else f"{app_name} is not valid: {'; '.join(found.errors)}"
+    result = {"valid": not found.errors, "errors": list(found.errors)}
+    return ok(result, message, warnings=found.warnings)
+
+
+@tool("apps.source", access=Access.BUILDER, changes=True)
+def source(
+    on: Transport, app_name: AppName, source: str, ref: GitRef | None = None, *, scope: Scope | None = None
+) -> Outcome:
+    """Put the application's source in place: the code at src/, and what belongs beside it.
+
+    A compose file, migrations/, seeds/ and config/ of the source take their places in the application's
+    directory; what apps.init or an earlier source brought gives way, a file changed by hand is kept as
+    NAME.bak. The former source stays until the new one is complete.
+
+    app_name: the application
+    source: a directory of the runner, or a git URL or path
+    ref: a tag, branch or commit of a git source
+    """
+    if scope is not None:
+        scope.keep_secret(*filter(None, (repository(source).password,)))
+    placed = sources.put_in_place(on, app_name, source, ref)
+    what = f"{placed.ref or placed.commit[:12]} of {placed.source}" if placed.ref or placed.commit else placed.source
+    message = f"{what} put in place" if placed.changed else f"{what} is in place"
+    result = {
+        "success": True,
+        "message": message,
+        "source": placed.source,
+        "ref": placed.ref,
+        "commit": placed.commit,
+        "tree": placed.tree,
+        "files": placed.files,
+        "replaced": list(placed.replaced),
+        "removed": list(placed.removed),
+        "kept": list(placed.kept),
+    }
+    warnings = tuple(f"{name} keeps what was changed by hand" for name in placed.kept)
+    return changed(result, message, warnings=warnings) if placed.changed else ok(result, message)
+
+
+@tool("apps.logs", access=Access.OBSERVER, changes=False)
+def logs(
+    on: Transport,
+    app_name: AppName,
+    service: ServiceName | None = None,
+    tail: Count = 100,
+    *,
+    scope: Scope | None = None,
+) -> Outcome:
+    """Show the last lines that the application's services printed.
+
+    app_name: the application
+    service: one service; default all
+    tail: how many lines of each
+    """
+    application.demand(on, app_name)
+    guard(on, app_name, scope)
+    return ok(runtime(on).logs(app_name, service, tail))
+
+
+# --- shared with the tools that deploy and release ---
+
+
+def guard(on: Transport, app: str, scope: Scope | None) -> None:
+    """Let no secret of the application's `.env` be seen in what this step says."""
+    if scope is not None:
+        scope.keep_secret(*app_env.secrets(on, app))
+
+
+def known_url(on: Transport, app: str, scope: Scope | None) -> str:
+    """The application's health URL, from the play's variables or the newest release; "" where nobody named one."""
+    from ..platform import releases
+
+    url = variable(scope, "health_url")
+    if url:
+        return url
+    try:
+        release = releases.latest(on, app)
+    except NotFound:
+        return ""
+    return release.health_url if release else ""
+
+
+def variable(scope: Scope | None, name: str) -> str:
+    """A text variable of the play, "" where it is not there or cannot be rendered."""
+    if scope is None:
+        return ""
+    try:
+        value = scope.variables.get(name)
+    except IkomaError:
+        return ""
+    return value if isinstance(value, str) else ""
+
+
+def as_texts(values: dict[str, Any]) -> dict[str, str]:
+    """Values as `.env` spells them. Raises StepError for what is no single value."""
+    texts = {}
+    for name, value in values.items():
+        if isinstance(value, dict | list):
+            raise StepError(f"the value of {name} must be text or a number", remedy="Write a mapping as JSON text.")
+        texts[name] = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return texts
+
+
+def described(service: Service) -> dict[str, Any]:
+    """A service as results show it."""
+    return {
+        "name": service.name,
+        "state": service.state,
+        "health": service.health,
+        "image": service.image,
+        "id": service.id,
+        "startedAt": service.started_at,
+        "exitCode": service.exit_code,
+        "ports": list(service.ports),
+    }
