@@ -26,6 +26,7 @@ from jinja2.utils import missing
 
 from ..errors import IkomaError, TemplateFailed
 from ..model import EMPTY, Position
+from .text import Unsafe
 
 Find = Callable[[str, str], Path]  # kind (files, templates, …) and name → a file of the runner
 
@@ -83,19 +84,27 @@ class Missing(StrictUndefined):
         return self
 
 
+_TEMPLAR = "__templar"  # the entry of a context that leads to our variables; included templates get it too
+
+
 class _Context(Context):
     """Looks names up in our own variables, which render what they hold, then in the globals."""
 
-    templar: Templar
+    @property
+    def templar(self) -> Templar:
+        found = self.parent.get(_TEMPLAR)
+        return found if found is not None else Templar()
 
     def resolve_or_missing(self, key: str) -> Any:
         if key in self.vars:
             return self.vars[key]
-        variables = self.templar.variables
+        if key in self.parent:
+            return self.parent[key]
+        templar = self.parent.get(_TEMPLAR)
+        if templar is None:
+            return self.environment.globals.get(key, missing)
         try:
-            if key in self.templar.extra:
-                return self.templar.extra[key]
-            return variables[key]
+            return templar.extra[key] if key in templar.extra else templar.variables[key]
         except KeyError:
             return self.environment.globals.get(key, missing)
         except UndefinedInValue as error:
@@ -103,7 +112,7 @@ class _Context(Context):
             return Missing(error.message, name=key, exc=lambda message: again)
 
     def get_all(self) -> dict[str, Any]:
-        return {**self.environment.globals, **self.templar.extra, **self.vars}
+        return {**self.parent, **self.vars}
 
 
 class UndefinedInValue(TemplateFailed):
@@ -137,7 +146,7 @@ def environment() -> SandboxedEnvironment:
 def has_template(value: Any) -> bool:
     """Whether any text in the value holds a template."""
     if isinstance(value, str):
-        return "{" in value and any(mark in value for mark in _DELIMITERS) and not getattr(value, "unsafe", False)
+        return "{" in value and any(mark in value for mark in _DELIMITERS) and not isinstance(value, Unsafe)
     if isinstance(value, Mapping):
         return any(has_template(each) for pair in value.items() for each in pair)
     if isinstance(value, (list, tuple)):
@@ -260,6 +269,15 @@ class Templar:
         """A whole text (a template file) rendered to text, whatever it holds."""
         return str(self._run(_compiled_text(text), text)) if has_template(text) else text
 
+    def render_file(self, path: Path, options: Mapping[str, Any] = EMPTY) -> str:
+        """A template file rendered to text; what it includes is looked for beside it, then by `find`.
+
+        `options` are the environment's (trim_blocks, newline_sequence, variable_start_string …).
+        Raises TemplateFailed with the position inside the file."""
+        from .template_files import render_file
+
+        return render_file(self, path, options)
+
     def evaluate(self, expression: str) -> Any:
         """The value of a bare expression, as `when` and `until` are written."""
         return self._run(_compiled_expression(expression), expression)
@@ -305,9 +323,7 @@ class Templar:
         return value
 
     def _run(self, template: jinja2.Template, text: str) -> Any:
-        context = template.new_context(shared=True)
-        assert isinstance(context, _Context)
-        context.templar = self
+        context = template.new_context({_TEMPLAR: self}, shared=True)
         try:
             printed = "".join(template.root_render_func(context))
             value: Any = context.vars.get("__value", printed)

@@ -1,0 +1,298 @@
+"""One step on one host: conditions, loop, retries, the tool, and the judgement of what it came to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import IkomaError, TemplateFailed
+from ..language.templating import Layer, Templar, Variables
+from ..model import (
+    EMPTY,
+    Failure,
+    Outcome,
+    Progress,
+    Retry,
+    Status,
+    StepFinished,
+    StepProgress,
+    StepRetried,
+    StepStarted,
+)
+from . import loops, outcomes, reach
+from .outcomes import Done
+from .scope import StepScope
+from .state import Frame, HostRun, truth
+
+if TYPE_CHECKING:
+    from .plays import PlayRun
+    from .prepared import Prepared
+
+
+class Call:
+    """One call of a step's tool on one host, or of a loop of them."""
+
+    def __init__(self, play: PlayRun, prepared: Prepared, host: HostRun, frame: Frame) -> None:
+        self.play = play
+        self.run = play.run
+        self.prepared = prepared
+        self.step = prepared.step
+        self.host = host
+        self.frame = frame
+        self.view = host.variables.view(play.variables, self.step, frame.params, prepared.find, self.run.secrets.see)
+        self.templar = Templar(self.view)
+        self.hidden = False
+        self.title = self.step.title
+        self.arguments: Mapping[str, Any] = EMPTY
+        self.started = False
+
+    # --- the whole step ---
+
+    def perform(self) -> Done:
+        """Run the step and tell of it; whatever goes wrong is in the outcome."""
+        begun = time.perf_counter()
+        try:
+            self.hidden = truth(self.step.no_log, self.templar) if self.step.no_log else False
+            self.title = self._title()
+            done = self._looped() if self.step.loop is not None else self._once(self.templar)
+        except Exception as error:
+            done = outcomes.of_error(error, self.step.position)
+        done = self._forgiven(done)
+        seconds = time.perf_counter() - begun
+        outcome = replace(done.outcome, seconds=seconds, hidden=self.hidden or done.outcome.hidden)
+        self.host.tally.seconds += seconds
+        return replace(done, outcome=outcome)
+
+    def finished(self, outcome: Outcome) -> StepFinished:
+        """The event that tells what the step came to."""
+        arguments = EMPTY if self.hidden else self.arguments
+        return StepFinished(
+            self.run.id, time.time(), self.step, self.title, self.host.name, self.frame.kind, arguments, outcome
+        )
+
+    def _title(self) -> str:
+        title = self.step.title
+        if "{" not in title:
+            return title
+        try:
+            return str(self.templar.render(title))
+        except IkomaError:
+            return title
+
+    def _forgiven(self, done: Done) -> Done:
+        """ignore_errors and ignore_unreachable; a mistake in them is a failure of its own."""
+        said = self.step.ignore_errors if done.failed else self.step.ignore_unreachable if done.unreachable else False
+        if said is False:
+            return done
+        try:
+            ignored = truth(said, self.templar)
+        except TemplateFailed as error:
+            return outcomes.of_error(error, self.step.position)
+        return replace(done, outcome=replace(done.outcome, ignored=True)) if ignored else done
+
+    # --- loops ---
+
+    def _looped(self) -> Done:
+        loop = self.step.loop
+        assert loop is not None
+        try:
+            items = loops.items_of(loop, self.templar)
+        except TemplateFailed:
+            # What the loop needs may be missing just because the step is not to run here.
+            if (refused := self._refused(self.templar, lenient=True)) is not None:
+                return refused
+            raise
+        done: list[Done] = []
+        extended = truth(loop.extended, self.templar)
+        pause = float(self.templar.render(loop.pause) or 0)
+        for item, layer in loops.layers(loop, items, extended):
+            if done and pause:
+                self.run.stopping.wait(pause)
+            if self.run.stopping.is_set():
+                break
+            templar = Templar(self.view.over(layer))
+            one = self._item(templar, item, layer.values)
+            done.append(one)
+            if loop.break_when and templar_test(templar, loop.break_when, self.step.register, one):
+                break
+        return outcomes.of_items(done)
+
+    def _item(self, templar: Templar, item: Any, place: Mapping[str, Any]) -> Done:
+        loop = self.step.loop
+        assert loop is not None
+        one = self._once(templar)
+        label = item
+        if loop.label is not None:
+            try:
+                label = templar.render(loop.label)
+            except TemplateFailed:
+                label = item
+        outcome = replace(one.outcome, item=label, hidden=self.hidden)
+        extra = {**one.extra, **{name: value for name, value in place.items() if name != "ansible_loop"}}
+        return replace(one, outcome=outcome, extra=extra)
+
+    # --- one item, or the step without a loop ---
+
+    def _refused(self, templar: Templar, lenient: bool = False) -> Done | None:
+        """The outcome where a condition keeps the step from running."""
+        for condition in self.step.when:
+            try:
+                holds = templar.test(condition)
+            except TemplateFailed as error:
+                if lenient:
+                    return None
+                raise _of_condition(error, condition) from error
+            if not holds:
+                return outcomes.skipped("Conditional result was False", false_condition=condition)
+        return None
+
+    def _once(self, templar: Templar) -> Done:
+        begun = time.perf_counter()
+        try:
+            done = self._refused(templar)
+            if done is None:
+                retry = self.step.retry
+                done = self._attempt(templar) if retry is None else self._retried(templar, retry)
+                self._take_facts(done)
+        except Exception as error:
+            done = outcomes.of_error(error, self.step.position)
+        return replace(done, outcome=replace(done.outcome, seconds=time.perf_counter() - begun))
+
+    def _retried(self, templar: Templar, retry: Retry) -> Done:
+        retries = int(templar.render(retry.retries))
+        most = max(retries, 0) + 1
+        delay = max(float(templar.render(retry.delay)), 0.0)
+        backoff = float(templar.render(retry.backoff))
+        for attempt in range(1, most + 1):
+            done = self._attempt(templar)
+            done = replace(
+                done,
+                outcome=replace(done.outcome, attempts=attempt),
+                extra={**done.extra, "attempts": attempt},
+            )
+            if done.skipped or done.unreachable or self._good_enough(templar, retry, done):
+                return done
+            if attempt == most or self.run.stopping.is_set():
+                break
+            outcome = replace(done.outcome, hidden=self.hidden)
+            self.run.emit(
+                StepRetried(self.run.id, time.time(), self.step, self.host.name, attempt, most, delay, outcome)
+            )
+            self.run.stopping.wait(delay)
+            delay *= backoff
+        if done.failed:
+            return done
+        told = ", ".join(map(str, retry.until))
+        failure = Failure("until", f"after {done.outcome.attempts} attempts this does not hold yet: {told}")
+        return replace(done, outcome=replace(done.outcome, status=Status.FAILED, failure=failure))
+
+    def _good_enough(self, templar: Templar, retry: Retry, done: Done) -> bool:
+        if not retry.until:
+            return not done.failed
+        return templar_test(templar, retry.until, self.step.register, done)
+
+    def _attempt(self, templar: Templar) -> Done:
+        """Call the tool once and judge what it came to."""
+        try:
+            done = self._called(templar)
+        except Exception as error:
+            done = outcomes.of_error(error, self.step.position)
+        if self.step.changed_when is None and self.step.failed_when is None:
+            return done
+        return done if done.skipped or done.unreachable else self._judged(templar, done)
+
+    def _called(self, templar: Templar) -> Done:
+        run, prepared = self.run, self.prepared
+        values = prepared.render(templar)
+        shown = prepared.shown(values, run.secrets)
+        if self.hidden:
+            run.secrets.add_hidden(values)
+            shown = {}
+        if not self.arguments:
+            self.arguments = shown
+        self._tell_start()
+        kwargs = prepared.bind(values)
+        dry = reach.is_dry(run, self.step, templar)
+        way = reach.road(run, self.host, self.step, templar, dry, reach.delegate(self.step, templar))
+        way.progress = self._progress
+        if prepared.scoped:
+            diff = run.options.diff if self.step.diff is None else truth(self.step.diff, templar)
+            kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets)
+        done = outcomes.of_outcome(prepared.tool.function(way, **kwargs))
+        if self.hidden:
+            run.secrets.add_hidden(done.outcome.result)
+        return done
+
+    def _tell_start(self) -> None:
+        if not self.started:
+            self.started = True
+            shown = EMPTY if self.step.loop is not None else self.arguments
+            self.run.emit(
+                StepStarted(self.run.id, time.time(), self.step, self.title, self.host.name, self.frame.kind, shown)
+            )
+
+    def _progress(self, progress: Progress) -> None:
+        if not self.hidden:
+            self.run.emit(StepProgress(self.run.id, time.time(), self.step, self.host.name, progress))
+
+    def _judged(self, templar: Templar, done: Done) -> Done:
+        """What changed_when and failed_when make of an outcome."""
+        step = self.step
+        try:
+            if step.changed_when is not None:
+                did = templar_test(templar, step.changed_when, step.register, done)
+                done = replace(done, changed=did)
+            wrong = done.failed
+            if step.failed_when is not None:
+                wrong = templar_test(templar, step.failed_when, step.register, done)
+        except TemplateFailed as error:
+            again = outcomes.of_error(error, step.position)
+            return replace(done, outcome=replace(done.outcome, status=Status.FAILED, failure=again.outcome.failure))
+        outcome = done.outcome
+        if not wrong:
+            status = Status.CHANGED if done.changed else Status.OK
+            outcome = replace(outcome, status=status, failure=None)
+        elif outcome.status is not Status.FAILED:
+            told = " and ".join(map(str, step.failed_when or ()))
+            message = outcome.message or ""
+            failure = Failure("failed-when", f"failed_when holds: {told}", evidence=message, position=step.position)
+            outcome = replace(outcome, status=Status.FAILED, failure=failure)
+        extra = done.extra
+        if step.failed_when is not None:
+            extra = {**extra, "failed_when_result": wrong}
+        return replace(done, outcome=outcome, extra=extra)
+
+    def _take_facts(self, done: Done) -> None:
+        """Variables that the tool found out; at once, since the next item may ask for them."""
+        facts = done.outcome.facts
+        if not facts:
+            return
+        to = self.host
+        if self.step.delegate_to is not None and truth(self.step.delegate_facts, self.templar):
+            to = self.run.host(reach.delegate(self.step, self.templar) or to.name)
+        if self.prepared.tool.name == "set_fact":
+            to.variables.results.update(facts)
+            if self.frame.keep is not None:
+                self.frame.keep.update(facts)
+        elif self.prepared.tool.name == "include_vars":
+            to.variables.included.update(facts)
+        else:
+            to.variables.facts.update(facts)
+
+
+def templar_test(templar: Templar, conditions: Any, register: str | None, done: Done) -> bool:
+    """Whether conditions hold, with the step's result under its registered name."""
+    variables = templar.variables
+    assert isinstance(variables, Variables)
+    result = done.registered()
+    named = {register: result} if register else {}
+    return Templar(variables.over(Layer(named, authored=False, foreign=True))).test(conditions)
+
+
+def _of_condition(error: TemplateFailed, condition: Any) -> TemplateFailed:
+    if error.evidence and str(condition) in error.evidence:
+        return error
+    error.evidence = f"when: {condition}\n{error.evidence}".rstrip()
+    return error

@@ -1,0 +1,89 @@
+"""Handlers: notified by name or by what they listen to, run once each in the order they are defined in."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from ..errors import IkomaError
+from ..language.templating import Templar
+from ..model import Node, Step
+from .state import Frame, HostRun
+
+if TYPE_CHECKING:
+    from .plays import PlayRun
+
+
+class Handlers:
+    """The handlers of one play; those of roles that are included later join at the end."""
+
+    def __init__(self, play: PlayRun, nodes: Sequence[Node]) -> None:
+        self.play = play
+        self.steps: list[Step] = []
+        self._lock = Lock()
+        self.add(nodes)
+
+    def add(self, nodes: Sequence[Node]) -> None:
+        with self._lock:
+            known = set(map(id, self.steps))
+            self.steps += [step for step in _flat(nodes) if id(step) not in known]
+
+    def notify(self, host: HostRun, name: str) -> bool:
+        """Mark what this name calls on a host; False when nothing has the name."""
+        found = False
+        for number in reversed(range(len(self.steps))):
+            if self._is_called(self.steps[number], name, host):
+                host.notified[number] = None
+                found = True
+                break
+        for number, step in enumerate(self.steps):
+            if name in step.listen:
+                host.notified[number] = None
+                found = True
+        return found
+
+    def nearest(self, name: str) -> str | None:
+        known = [each for step in self.steps for each in (step.name, *step.listen) if each]
+        return next(iter(difflib.get_close_matches(name, known, 1)), None)
+
+    def _is_called(self, step: Step, name: str, host: HostRun) -> bool:
+        own = step.name
+        if "{{" in own:
+            try:
+                own = str(Templar(host.variables.view(self.play.variables, step)).render(own))
+            except IkomaError:
+                return False
+        role = step.role.name if step.role else ""
+        return own != "" and name in (own, f"{role} : {own}" if role else own)
+
+    def flush(self, hosts: Sequence[HostRun], forced: bool = False) -> dict[str, HostRun]:
+        """Run what was notified on these hosts; gives the hosts that fail by it. `forced` takes failed ones too."""
+        failed: dict[str, HostRun] = {}
+        frame = Frame(kind="handler")
+
+        def waiting() -> list[int]:
+            return sorted({number for host in hosts for number in host.notified if host.name not in failed})
+
+        while pending := waiting():
+            for number in pending:
+                due = [
+                    host
+                    for host in hosts
+                    if number in host.notified and host.name not in failed and (host.going or forced)
+                ]
+                for host in hosts:
+                    host.notified.pop(number, None)
+                if due:
+                    failed |= self.play.walk((self.steps[number],), due, frame, forced)
+        for host in failed.values():
+            host.notified.clear()
+        return failed
+
+
+def _flat(nodes: Sequence[Node]) -> list[Step]:
+    found: list[Step] = []
+    for node in nodes:
+        found += [node] if isinstance(node, Step) else _flat(node.steps)
+    return found

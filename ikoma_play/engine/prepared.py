@@ -1,0 +1,104 @@
+"""What is the same for every host that a step runs on, worked out once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import FaultsFound, StepError
+from ..language.templating import OMIT, Find, Templar, has_template
+from ..model import Fault, Position, Step
+from ..tool import Tool, Toolbox
+from .masking import MASK, Secrets
+from .scope import finder
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A step with its tool; `templated` are the arguments whose text holds templates."""
+
+    step: Step
+    tool: Tool
+    args: Mapping[str, Any]
+    templated: frozenset[str]
+    scoped: bool
+    secret: frozenset[str]
+    find: Find
+
+    def render(self, templar: Templar) -> dict[str, Any]:
+        """The arguments as plain values; those that came to `omit` are left out."""
+        values: dict[str, Any] = {}
+        for name, value in self.args.items():
+            if name in self.templated:
+                value = without_omit(templar.render(value))
+                if value is OMIT:
+                    continue
+            values[name] = value
+        return values
+
+    def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The function's arguments. Raises StepError that names the argument and its place."""
+        try:
+            return self.tool.bind(values, self.templated)
+        except FaultsFound as error:
+            raise _wrong_arguments(self.step, self.args, error.faults) from None
+
+    def shown(self, values: Mapping[str, Any], secrets: Secrets) -> dict[str, Any]:
+        """The arguments for people; secret ones masked and from now on known as secrets."""
+        for name in self.secret & values.keys():
+            secrets.add(values[name])
+        for name, value in values.items():
+            secrets.see(name, value)
+        return {name: hide(value) if name in self.secret else value for name, value in values.items()}
+
+
+def prepare(step: Step, tools: Toolbox, playbook_dir: str) -> Prepared:
+    """Raises StepError for a tool that is not there."""
+    tool = tools.find(step.tool)
+    if tool is None:
+        raise StepError(f"there is no tool {step.tool!r}", position=step.position)
+    defaults = step.module_defaults.get(tool.name)
+    args = {**defaults, **step.args} if isinstance(defaults, Mapping) else step.args
+    secret = {parameter.wire for parameter in tool.parameters if parameter.secret}
+    secret |= {wire for wire, name in tool.aliases.items() if name in tool.secrets}
+    return Prepared(
+        step,
+        tool,
+        args,
+        frozenset(name for name, value in args.items() if has_template(value)),
+        "scope" in inspect.signature(tool.function).parameters,
+        frozenset(secret),
+        finder(step, playbook_dir),
+    )
+
+
+def hide(value: Any) -> Any:
+    """A secret's shape: the keys of a mapping stay readable, every value is masked."""
+    if isinstance(value, Mapping):
+        return {key: hide(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [hide(each) for each in value]
+    return value if value is None or isinstance(value, bool) else MASK
+
+
+def without_omit(value: Any) -> Any:
+    """The value without the entries that came to `omit`."""
+    if isinstance(value, dict):
+        return {key: without_omit(each) for key, each in value.items() if each is not OMIT}
+    if isinstance(value, list):
+        return [without_omit(each) for each in value if each is not OMIT]
+    return value
+
+
+def _wrong_arguments(step: Step, args: Mapping[str, Any], faults: tuple[Fault, ...]) -> StepError:
+    first = faults[0]
+    position: Position | None = first.position or next(
+        (getattr(value, "position", None) for name, value in args.items() if f"'{name}'" in first.message), None
+    )
+    error = StepError(
+        "; ".join(fault.message for fault in faults), remedy=first.remedy, position=position or step.position
+    )
+    error.code = "arguments"
+    return error

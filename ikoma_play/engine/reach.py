@@ -1,0 +1,113 @@
+"""The road that a step takes: whose host, as which user, dry or not, with what environment and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import StepError
+from ..language.templating import OMIT, Templar
+from ..model import Host, Step
+from ..transport.base import Transport
+from .roads import StepRoad, rendered_names
+from .state import HostRun, RunState, truth
+
+_PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass")
+
+
+def delegate(step: Step, templar: Templar) -> str | None:
+    """The host that the step runs on in place of its own."""
+    if step.delegate_to is None:
+        return None
+    name = templar.render(step.delegate_to)
+    if name is None or name is OMIT or name == "":
+        return None
+    if not isinstance(name, str):
+        raise StepError(f"delegate_to wants the name of a host, not {name!r}", position=step.position)
+    return str(name)
+
+
+def is_dry(run: RunState, step: Step, templar: Templar) -> bool:
+    return run.options.check if step.check_mode is None else truth(step.check_mode, templar)
+
+
+def road(run: RunState, host: HostRun, step: Step, templar: Templar, dry: bool, to: str | None) -> Transport:
+    """The open road for one call of a tool. Raises Unreachable, StepError."""
+    variables: Mapping[str, Any] = templar.variables
+    if to is not None and to != host.name:
+        found = run.host(to).variables
+        assert run.play is not None
+        variables = found.view(run.play, seen=run.secrets.see)
+    said = _said(run, step, templar)
+    key = (to, host.name) if to is not None and to != host.name else (host.name,)
+    key = (*key, *(f"{name}={value}" for name, value in said.items()))
+    way = run.roads.road(key, lambda: _carried(run, to or host.name, variables, said), dry)
+    if step.become.enabled is not None or run.options.become or "ansible_become" in variables:
+        way = _become(run, key, way, step, templar, variables)
+    timeout = templar.render(step.timeout) if step.timeout else None
+    env = environment(step, templar) if step.environment else {}
+    if timeout or env:
+        return StepRoad(way, env, float(timeout) if timeout else None)
+    return way
+
+
+def _said(run: RunState, step: Step, templar: Templar) -> dict[str, Any]:
+    """What the step's own keywords say of the connection; a host's variables rank above them."""
+    said = {
+        name: templar.render(value)
+        for name, value in (
+            ("ansible_connection", getattr(step, "connection", None)),
+            ("ansible_user", getattr(step, "remote_user", None)),
+            ("ansible_port", getattr(step, "port", None)),
+        )
+        if value is not None
+    }
+    return {name: value for name, value in said.items() if value is not None and value is not OMIT}
+
+
+def _carried(run: RunState, name: str, variables: Mapping[str, Any], said: Mapping[str, Any]) -> Host:
+    """The host with the connection's and the platform's variables, rendered."""
+    host = run.host(name).variables.host
+    rendered = {each: variables[each] for each in rendered_names(iter(variables))}
+    return Host(host.name, host.groups, {**run.options.connection, **said, **rendered})
+
+
+def _become(
+    run: RunState, key: tuple[str, ...], way: Transport, step: Step, templar: Templar, variables: Mapping[str, Any]
+) -> Transport:
+    enabled = step.become.enabled
+    wanted = run.options.become if enabled is None else truth(enabled, templar)
+    if "ansible_become" in variables:
+        wanted = truth(variables["ansible_become"])
+    if not wanted:
+        return way
+
+    def setting(name: str, said: Any, otherwise: Any) -> Any:
+        value = variables[f"ansible_{name}"] if f"ansible_{name}" in variables else templar.render(said)
+        return otherwise if value is None or value is OMIT else value
+
+    user = str(setting("become_user", step.become.user, run.options.become_user or "root"))
+    method = str(setting("become_method", step.become.method, run.options.become_method or "sudo"))
+    flags = str(setting("become_flags", step.become.flags, ""))
+    password = next((variables[name] for name in _PASSWORDS if name in variables), run.options.become_password)
+    if password is not None:
+        run.secrets.add(password)
+    return run.roads.as_user(key, way, user, method, None if password is None else str(password), flags)
+
+
+def environment(step: Step, templar: Templar) -> dict[str, str]:
+    """The variables that the step's commands get, inner levels over outer ones."""
+    found: dict[str, str] = {}
+    for layer in step.environment:
+        value = templar.render(layer)
+        for each in value if isinstance(value, list) else [value]:
+            if each is None or each is OMIT or each == "":
+                continue
+            if not isinstance(each, Mapping):
+                raise StepError(f"environment wants a mapping, not {type(each).__name__}", position=step.position)
+            found |= {str(name): _text(text) for name, text in each.items() if text is not OMIT}
+    return found
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,173 @@
+"""The transports of a run: opened when first needed, kept, closed at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from threading import Lock
+from time import monotonic
+from typing import BinaryIO
+
+from ..errors import TimedOut
+from ..model import Command, Host, Progress, Result
+from ..transport.base import Stat, Transport
+
+Connect = Callable[[Host], Transport]
+RUNNER = ("localhost", "127.0.0.1", "::1")
+
+
+class Roads:
+    """One road for each host, and one for each pair of hosts where a step is delegated."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._open: dict[tuple[str, ...], Transport] = {}
+        self._lock = Lock()
+
+    def road(self, key: tuple[str, ...], host: Callable[[], Host], dry: bool) -> Transport:
+        """The road kept under `key`; a dry one stands on the same connection. Raises Unreachable."""
+        found = self._open.get((*key, "dry") if dry else key)
+        if found is not None:
+            return found
+        if not dry:
+            return self._keep(key, self._connect(host()))
+        from ..transport.dry import DryTransport
+
+        return self._keep((*key, "dry"), DryTransport(self.road(key, host, False)))
+
+    def as_user(
+        self, key: tuple[str, ...], road: Transport, user: str, method: str, password: str | None, flags: str
+    ) -> Transport:
+        """The road as another user of the host, kept too."""
+        full = (*key, "dry" if road.dry else "", user, method, flags)
+        return self._open.get(full) or self._keep(full, road.become(user, method, password, flags))
+
+    def forget(self, key: tuple[str, ...]) -> None:
+        """Close what leads to a host, so that the next step opens it again."""
+        for full in [full for full in self._open if full[: len(key)] == key]:
+            with suppress(Exception):
+                self._open.pop(full).close()
+
+    def close(self) -> None:
+        """Close every road; one that fails to close keeps no other from it."""
+        for road in reversed(list(self._open.values())):
+            with suppress(Exception):
+                road.close()
+        self._open.clear()
+
+    def _keep(self, key: tuple[str, ...], road: Transport) -> Transport:
+        with self._lock:
+            self._open[key] = road
+        return road
+
+
+class StepRoad(Transport):
+    """A road for the length of one step: its environment in every command, and its deadline."""
+
+    def __init__(self, inner: Transport, env: Mapping[str, str], timeout: float | None) -> None:
+        self.inner = inner
+        self.host = inner.host
+        self.dry = inner.dry
+        self.env = env
+        self.timeout = timeout
+        self.until = None if timeout is None else monotonic() + timeout
+
+    @property
+    def progress(self) -> Callable[[Progress], None]:
+        return self.inner.progress
+
+    @progress.setter
+    def progress(self, receiver: Callable[[Progress], None]) -> None:
+        self.inner.progress = receiver
+
+    def left(self) -> float | None:
+        """Seconds until the deadline; raises TimedOut when it has passed."""
+        if self.until is None:
+            return None
+        left = self.until - monotonic()
+        if left <= 0:
+            raise TimedOut(
+                f"the step took longer than its timeout of {self.timeout:g} s",
+                remedy="Give it a longer timeout, or find out what it waits for.",
+            )
+        return left
+
+    def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
+        from dataclasses import replace
+
+        left = self.left()
+        timeout = command.timeout if left is None else min(left, command.timeout or left)
+        env = {**self.env, **command.env} if self.env else command.env
+        try:
+            return self.inner.run(replace(command, env=env, timeout=timeout), on_output)
+        except TimedOut:
+            self.left()  # ours, not the command's own
+            raise
+
+    def read(self, path: str) -> bytes:
+        self.left()
+        return self.inner.read(path)
+
+    def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
+        self.left()
+        self.inner.write(path, data, mode)
+
+    def stat(self, path: str, follow: bool = False) -> Stat | None:
+        self.left()
+        return self.inner.stat(path, follow)
+
+    def scan(self, path: str, recurse: bool = False) -> Sequence[Stat]:
+        self.left()
+        return self.inner.scan(path, recurse)
+
+    def tunnel(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]:
+        self.left()
+        return self.inner.tunnel(address, port)
+
+    def close(self) -> None:
+        """The road itself stays open: others use it."""
+
+    def become(self, user: str, method: str = "sudo", password: str | None = None, flags: str = "") -> Transport:
+        return StepRoad(self.inner.become(user, method, password, flags), self.env, self.left())
+
+    def mkdir(self, path: str, mode: int = 0o755) -> bool:
+        self.left()
+        return self.inner.mkdir(path, mode)
+
+    def remove(self, path: str) -> bool:
+        self.left()
+        return self.inner.remove(path)
+
+    def rename(self, source: str, target: str) -> None:
+        self.left()
+        self.inner.rename(source, target)
+
+    def chmod(self, path: str, mode: int) -> None:
+        self.left()
+        self.inner.chmod(path, mode)
+
+    def chown(self, path: str, owner: str | None = None, group: str | None = None) -> None:
+        self.left()
+        self.inner.chown(path, owner, group)
+
+    def symlink(self, target: str, path: str) -> None:
+        self.left()
+        self.inner.symlink(target, path)
+
+
+def rendered_names(names: Iterator[str]) -> list[str]:
+    """Which variables a road's host carries: the connection's and the platform's."""
+    return [name for name in names if name.startswith(("ansible_", "ikoma_")) and name not in _NOT_CARRIED]
+
+
+_NOT_CARRIED = frozenset(
+    [
+        "ansible_facts",
+        "ansible_failed_result",
+        "ansible_failed_task",
+        "ansible_loop",
+        "ansible_play_batch",
+        "ansible_play_hosts",
+        "ansible_play_hosts_all",
+    ]
+)

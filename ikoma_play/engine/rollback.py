@@ -1,0 +1,49 @@
+"""Undoing what a host had completed: handlers in reverse order, one that fails stops no other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..model import Block, Node, Position
+from .state import Frame, HostRun, Undo
+
+if TYPE_CHECKING:
+    from .plays import PlayRun
+
+
+def opened(hosts: list[HostRun], node: Block, frame: Frame) -> list[tuple[HostRun, Undo]]:
+    """Put a block's handlers below those of the steps in it: they come last when all is undone."""
+    if node.rollback is None or frame.kind == "rollback":
+        return []
+    return [(host, open_on(host, node.rollback, frame, node.position, node.name)) for host in hosts]
+
+
+def open_on(host: HostRun, handlers: tuple[Node, ...] | str, frame: Frame, position: Position, title: str) -> Undo:
+    entry = Undo(handlers, Frame(frame.params, "rollback", keep={}), position, title)
+    host.undo.append(entry)
+    host.open.append(entry)
+    return entry
+
+
+def closed(opened: list[tuple[HostRun, Undo]]) -> None:
+    for host, entry in opened:
+        if entry in host.open:
+            host.open.remove(entry)
+
+
+def undo(play: PlayRun, host: HostRun) -> None:
+    """Run the handlers of everything the host had completed, the newest first."""
+    entries, host.undo, host.open = host.undo, [], []
+    before = host.tally.rolled_back
+    for entry in reversed(entries):
+        if not entry.touched:
+            continue
+        if isinstance(entry.nodes, str):
+            play.run.warn(
+                f"{entry.title}: rollback {entry.nodes!r} is not known here, so it stays done", entry.position
+            )
+            host.tally.rollback_failed += 1
+            continue
+        for node in entry.nodes:
+            play.walk((node,), [host], entry.frame, forced=True)
+    host.undone = host.tally.rolled_back > before and not host.tally.rollback_failed

@@ -1,0 +1,68 @@
+"""What a tool may know of the run: variables, files of the runner, secrets to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import NotFound
+from ..language.templating import Find, Templar, Variables
+from ..model import Step
+from .masking import Secrets
+
+
+class StepScope:
+    """The Scope of one call of a tool."""
+
+    def __init__(self, variables: Variables, check: bool, diff: bool, find: Find, secrets: Secrets) -> None:
+        self.variables: Mapping[str, Any] = variables
+        self.check = check
+        self.diff = diff
+        self._find = find
+        self._secrets = secrets
+
+    def render(self, value: Any, **extra: Any) -> Any:
+        return self._templar(extra).render(value)
+
+    def render_file(self, path: Path, options: Mapping[str, Any], **extra: Any) -> str:
+        return self._templar(extra).render_file(path, options)
+
+    def find(self, kind: str, name: str) -> Path:
+        return self._find(kind, name)
+
+    def mask(self, text: str) -> str:
+        return self._secrets.mask(text)
+
+    def keep_secret(self, *values: str) -> None:
+        self._secrets.add(list(values))
+
+    def _templar(self, extra: Mapping[str, Any]) -> Templar:
+        return Templar(self.variables, self._find, extra)
+
+
+def finder(step: Step, playbook_dir: str) -> Find:
+    """Where the files that a step names are looked for: its role, the roles around it, its own file's
+    directory, then beside the playbook; in each first below files/, templates/, tasks/ or vars/."""
+
+    def find(kind: str, name: str) -> Path:
+        given = Path(name).expanduser()
+        if given.is_absolute():
+            if given.exists():
+                return given
+            raise NotFound(f"there is no {given}", position=getattr(name, "position", None))
+        roots = [Path(role.path) for role in ((step.role, *reversed(step.role.parents)) if step.role else ())]
+        roots += [Path(step.position.file).parent, Path(playbook_dir or ".")]
+        looked = []
+        for root in dict.fromkeys(roots):
+            for place in (root / kind / name, root / name):
+                if place.exists():
+                    return place.absolute()
+                looked.append(str(place))
+        raise NotFound(
+            f"there is no file {name!r} in {kind} of this step",
+            remedy=f"Put it into one of: {', '.join(looked)}.",
+            position=getattr(name, "position", None),
+        )
+
+    return find

@@ -1,0 +1,122 @@
+"""After a step: counts, the registered variable, notified handlers, what would undo it, the event."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..language.templating import Layer
+from ..model import Failure, Outcome, Status, Step
+from .calls import Call
+from .outcomes import Done
+from .state import Frame, HostRun, Undo
+
+if TYPE_CHECKING:
+    from .plays import PlayRun
+
+
+def settle(play: PlayRun, call: Call, done: Done, quiet: bool = False) -> bool:
+    """Take in what a step came to on a host; True when the host fails by it. `quiet` tells and counts nothing."""
+    host, step, frame = call.host, call.step, call.frame
+    keep_result(host, step, frame, done)
+    if (done.changed or step.rollback is not None) and not done.outcome.status.bad:
+        done = _notify(play, call, done)
+    outcome = done.outcome
+    bad = outcome.status.bad and not outcome.ignored
+    if frame.kind != "rollback" and not outcome.status.bad and outcome.status is not Status.SKIPPED:
+        _undoable(host, step, frame, done)
+    if bad:
+        keep_failure(host, step, done)
+    shown = _as_rollback(outcome) if frame.kind == "rollback" else outcome
+    if not quiet:
+        count(host, shown, done.changed, frame)
+        event = call.finished(shown)
+        if bad:
+            play.run.failed_with(host, event)
+        play.run.emit(event)
+    if outcome.status is Status.UNREACHABLE and not outcome.ignored:
+        host.unreachable = True
+    return bad
+
+
+def keep_result(host: HostRun, step: Step, frame: Frame, done: Done) -> None:
+    """`register`, also where the step was skipped or failed."""
+    if step.register is None:
+        return
+    value = done.registered()
+    host.variables.results[step.register] = value
+    if frame.keep is not None:
+        frame.keep[step.register] = value
+
+
+def keep_failure(host: HostRun, step: Step, done: Done) -> None:
+    """What a rescue may ask for: the step that failed and its result."""
+    host.variables.results["ansible_failed_task"] = {
+        "name": step.name,
+        "action": step.tool,
+        "args": dict(step.args),
+        "position": str(step.position),
+    }
+    host.variables.results["ansible_failed_result"] = done.registered()
+
+
+def count(host: HostRun, outcome: Outcome, changed: bool, frame: Frame) -> None:
+    """A step counts once on each host, as Ansible counts; a rollback handler under its own names."""
+    tally, status = host.tally, outcome.status
+    if status is Status.ROLLED_BACK:
+        tally.rolled_back += 1
+    elif status is Status.ROLLBACK_FAILED:
+        tally.rollback_failed += 1
+    elif status is Status.SKIPPED:
+        tally.skipped += 1
+    elif status is Status.UNREACHABLE and not outcome.ignored:
+        tally.unreachable += 1
+    elif status is Status.FAILED and not outcome.ignored:
+        if frame.rescued:
+            tally.rescued += 1
+        else:
+            tally.failed += 1
+    else:
+        tally.ok += 1
+        tally.changed += changed
+        tally.ignored += outcome.ignored
+
+
+def _as_rollback(outcome: Outcome) -> Outcome:
+    if outcome.status is Status.SKIPPED:
+        return outcome
+    bad = outcome.status.bad and not outcome.ignored
+    return replace(outcome, status=Status.ROLLBACK_FAILED if bad else Status.ROLLED_BACK)
+
+
+def _notify(play: PlayRun, call: Call, done: Done) -> Done:
+    if not done.changed or call.frame.kind == "rollback":
+        return done
+    for name in call.step.notify:
+        rendered = call.templar.render(name)
+        for each in rendered if isinstance(rendered, list) else [rendered]:
+            if not play.handlers.notify(call.host, str(each)):
+                message = f"there is no handler named {str(each)!r}"
+                known = play.handlers.nearest(str(each))
+                failure = Failure(
+                    "unknown-handler",
+                    message,
+                    f"Did you mean {known!r}?" if known else "Add it to the play's or the role's handlers.",
+                    position=call.step.position,
+                )
+                done = replace(done, outcome=replace(done.outcome, status=Status.FAILED, failure=failure))
+    return done
+
+
+def _undoable(host: HostRun, step: Step, frame: Frame, done: Done) -> None:
+    """Remember how the step is undone, with the variables and the result that it has now."""
+    for entry in host.open:
+        entry.touched = True
+    if step.rollback is None:
+        return
+    result: Any = done.registered()
+    kept = {**host.variables.results, **(frame.keep or {}), "result": result}
+    if step.register:
+        kept[step.register] = result
+    inside = Frame((*frame.params, Layer(kept, authored=False, foreign=True)), "rollback", keep=kept)
+    host.undo.append(Undo(step.rollback, inside, step.position, step.title, touched=True))

@@ -1,0 +1,340 @@
+"""What a run knows while it goes on: its hosts, their variables and counts, what is to be undone."""
+
+from __future__ import annotations
+
+import platform
+import secrets as chance
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event as Flag
+from threading import RLock
+from typing import Any, Protocol, TypeVar
+
+from .. import __version__
+from ..errors import NotFound
+from ..language.templating import OMIT, Layer, Templar, Variables
+from ..language.variables import Computed, HostVariables, HostVars, Layers, PlayVariables, facts_layer
+from ..model import Event, Host, HostRecap, Node, Observer, Position, RoleRef, StepFinished, Warned
+from ..tool import Toolbox
+from .masking import Secrets
+from .options import Options
+from .roads import RUNNER, Connect, Roads
+
+T = TypeVar("T")
+
+
+class Inventory(Protocol):
+    """What the engine asks of an inventory."""
+
+    @property
+    def hosts(self) -> Mapping[str, Host]: ...
+
+    @property
+    def groups(self) -> Mapping[str, Any]:
+        """Group names to the names of their hosts."""
+
+    def select(self, pattern: Any) -> Sequence[Host]:
+        """The hosts a pattern names, in the inventory's order; raises FaultsFound or UsageError."""
+
+    def beside(self, playbook_dir: str) -> Inventory:
+        """The same with the group_vars and host_vars beside a playbook; raises FaultsFound."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """A host's counts so far."""
+
+    ok: int = 0
+    changed: int = 0
+    skipped: int = 0
+    failed: int = 0
+    unreachable: int = 0
+    rescued: int = 0
+    ignored: int = 0
+    rolled_back: int = 0
+    rollback_failed: int = 0
+    seconds: float = 0.0
+
+    def recap(self) -> HostRecap:
+        return HostRecap(**{name: getattr(self, name) for name in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where in a run a step stands. `params` are layers that includes and rollbacks put around it.
+
+    `kind` is step, handler or rollback; `rescued` says that a block around it has a rescue;
+    `keep` also takes what is registered, so that handlers of a rollback see one another's results."""
+
+    params: tuple[Layer, ...] = ()
+    kind: str = "step"
+    rescued: bool = False
+    keep: dict[str, Any] | None = None
+    depth: int = 0
+
+
+@dataclass(slots=True)
+class Undo:
+    """Handlers that wait for the case that the play fails on a host; `touched`: there is something to undo."""
+
+    nodes: tuple[Node, ...] | str
+    frame: Frame
+    position: Position
+    title: str
+    touched: bool = False
+
+
+class HostRun:
+    """One host in a run."""
+
+    def __init__(self, name: str, variables: HostVariables) -> None:
+        self.name = name
+        self.variables = variables
+        self.tally = Tally()
+        self.failed = False  # a play failed here: no further steps in this run
+        self.unreachable = False
+        self.ended = False  # meta: end_host and its kin, until the play ends
+        self.ended_role: RoleRef | None = None  # meta: end_role, the use of a role that is over here
+        self.notified: dict[int, None] = {}  # handlers by their number in the play
+        self.undo: list[Undo] = []
+        self.open: list[Undo] = []  # of blocks and roles that are being worked on
+        self.failures: list[StepFinished] = []  # what no rescue has mended
+        self.undone = False
+        self.left = False  # something is not undone though it should be
+
+    @property
+    def going(self) -> bool:
+        return not (self.unreachable or self.ended or self.failed)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """`--start-at-step`: steps are passed over until one has this name."""
+
+    name: str | None
+    lock: RLock = field(default_factory=RLock)
+
+
+class RunState:
+    """Everything of one run that outlives a play."""
+
+    def __init__(
+        self, inventory: Inventory, tools: Toolbox, options: Options, observers: Sequence[Observer], connect: Connect
+    ) -> None:
+        self.id = run_id()
+        self.given_inventory = inventory
+        self.inventory = inventory
+        self.tools = tools
+        self.options = options
+        self.observers = tuple(observers)
+        self.roads = Roads(connect)
+        self.secrets = Secrets()
+        self.layers = Layers()
+        self.stopping = Flag()
+        self.playbook_dir = ""
+        self.confirm = options.confirm
+        self.start_at = Waiting(options.start_at_step)
+        self.hosts: dict[str, HostRun] = {}
+        self.added_hosts: dict[str, Host] = {}
+        self.added_groups: dict[str, list[str]] = {}
+        self.extra = Layer(options.extra_vars)
+        self.play: PlayVariables | None = None
+        self.seen: set[str] = set()  # hosts that a play was for
+        self.play_hosts: list[str] = []
+        self.play_batch: list[str] = []
+        self._lock = RLock()
+        self._pool: ThreadPoolExecutor | None = None
+        for name, value in options.extra_vars.items():
+            self.secrets.see(name, value)
+
+    # --- events ---
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to the observers, masked, one at a time."""
+        masked = self.secrets.mask_event(event)
+        with self._lock:
+            for observer in self.observers:
+                observer(masked)
+
+    def failed_with(self, host: HostRun, event: StepFinished) -> None:
+        """Keep what a host failed by for the report, masked."""
+        host.failures.append(self.secrets.mask_event(event))
+
+    def warn(self, message: str, position: Position | None = None) -> None:
+        self.emit(Warned(self.id, time.time(), message, position))
+
+    # --- hosts ---
+
+    def select(self, pattern: Any) -> list[Host]:
+        """The hosts a pattern names, those that steps added included; localhost is always there."""
+        parts = pattern if isinstance(pattern, (list, tuple)) else [pattern]
+        found = {host.name: host for host in self.inventory.select(pattern)} if not self._added_only(parts) else {}
+        for part in (str(each).strip() for each in parts):
+            for name in self.added_groups.get(part, [part] if part in self.added_hosts or part in RUNNER else []):
+                if name not in found:
+                    found[name] = self.host(name).variables.host
+            if part in ("all", "*"):
+                found |= {name: host for name, host in self.added_hosts.items() if name not in found}
+        return list(found.values())
+
+    def _added_only(self, parts: Sequence[Any]) -> bool:
+        """Whether the inventory has never heard of what the pattern names."""
+        return all(str(part) in self.added_groups or str(part) in self.added_hosts for part in parts) and not any(
+            str(part) in self.inventory.groups or str(part) in self.inventory.hosts for part in parts
+        )
+
+    def enter(self, playbook_dir: str) -> None:
+        """Start on a playbook: its folder may bring variables of hosts and groups."""
+        self.playbook_dir = playbook_dir
+        self.inventory = self.given_inventory.beside(playbook_dir)
+        for name, host in self.hosts.items():
+            if name in self.inventory.hosts:
+                host.variables.rebase(self.inventory.hosts[name])
+
+    def add_host(self, host: Host, values: Mapping[str, Any]) -> None:
+        """A host that a step added, or one that it gave further variables."""
+        self.added_hosts[host.name] = host
+        self.host(host.name).variables.given.update(values)
+
+    def playbook_file(self, kind: str, name: str) -> str:
+        """A file that a play names: beside the playbook, or in its folder of that kind. Raises NotFound."""
+        given = Path(name).expanduser()
+        for path in (
+            (given,) if given.is_absolute() else (Path(self.playbook_dir, name), Path(self.playbook_dir, kind, name))
+        ):
+            if path.is_file():
+                return str(path)
+        raise NotFound(f"there is no file {name!r} beside the playbook", remedy=f"Put it into {self.playbook_dir}.")
+
+    def host(self, name: str) -> HostRun:
+        """A host's state; hosts that no inventory names (delegation, localhost) get one too."""
+        found = self.hosts.get(name)
+        if found is None:
+            with self._lock:
+                host = self.added_hosts.get(name) or self.inventory.hosts.get(name) or implicit(name)
+                found = self.hosts.setdefault(name, HostRun(name, HostVariables(host, self.extra, self._magic(host))))
+        return found
+
+    def groups(self) -> dict[str, list[str]]:
+        """Every group with the names of its hosts, those of add_host and group_by included."""
+        found = {name: [str(getattr(each, "name", each)) for each in of] for name, of in self.inventory.groups.items()}
+        for name, members in self.added_groups.items():
+            found[name] = list(dict.fromkeys([*found.get(name, []), *members]))
+        every = list(dict.fromkeys([*found.get("all", []), *self.inventory.hosts, *self.added_hosts]))
+        return {**found, "all": every}
+
+    def group_names(self, host: Host) -> list[str]:
+        added = [name for name, members in self.added_groups.items() if host.name in members]
+        return sorted({*host.groups, *added} - {"all"})
+
+    def view_of(self, name: str) -> Variables | None:
+        """A host's variables outside any step, None for a name that no inventory has."""
+        if not any(name in known for known in (self.hosts, self.inventory.hosts, self.added_hosts, RUNNER)):
+            return None
+        assert self.play is not None
+        return self.host(name).variables.view(self.play, seen=self.secrets.see)
+
+    def _magic(self, host: Host) -> Mapping[str, Any]:
+        """What the engine itself says on a host; worked out when it is looked up."""
+        options = self.options
+        fixed: dict[str, Any] = {
+            "inventory_hostname": host.name,
+            "inventory_hostname_short": host.name.split(".")[0],
+            "omit": OMIT,
+            "ikoma_run": self.id,
+            "ikoma_play_version": __version__,
+            "ikoma_play_home": options.play_home,
+            "ansible_check_mode": options.check,
+            "ansible_diff_mode": options.diff,
+            "ansible_verbosity": options.verbosity,
+            "ansible_forks": options.workers,
+            "ansible_run_tags": sorted(options.tags) or ["all"],
+            "ansible_skip_tags": sorted(options.skip_tags),
+            "ansible_limit": options.limit,
+            "ansible_version": _ANSIBLE,
+            "ansible_playbook_python": sys.executable,
+        }
+        work: dict[str, Callable[[], Any]] = {
+            "hostvars": lambda: HostVars(lambda: self.groups()["all"], self.view_of),
+            "groups": self.groups,
+            "group_names": lambda: self.group_names(host),
+            "playbook_dir": lambda: self.playbook_dir,
+            "inventory_dir": lambda: _inventory_place(self.inventory, host, "inventory_dir"),
+            "inventory_file": lambda: _inventory_place(self.inventory, host, "inventory_file"),
+            "play_hosts": lambda: self.going(self.play_batch),
+            "ansible_play_batch": lambda: self.going(self.play_batch),
+            "ansible_play_hosts": lambda: self.going(self.play_hosts),
+            "ansible_play_hosts_all": lambda: list(self.play_hosts),
+            "ansible_play_name": lambda: self.play.play.name if self.play else "",
+            "ansible_play_role_names": lambda: list(self.play.names) if self.play else [],
+            "role_names": lambda: list(self.play.names) if self.play else [],
+            "ansible_facts": lambda: facts_layer(self.host(host.name).variables.facts),
+        }
+        return Computed(work, fixed)
+
+    def going(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if not (self.hosts[name].failed or self.hosts[name].unreachable)]
+
+    # --- work on several hosts ---
+
+    def each(self, hosts: Sequence[HostRun], work: Callable[[HostRun], T], most: int = 0) -> list[T]:
+        """The work done on every host, in parallel up to the forks; results in the hosts' order."""
+        if len(hosts) == 1:
+            return [work(hosts[0])]
+        workers = min(most or self.options.workers, self.options.workers)
+        if workers == 1:
+            return [work(host) for host in hosts]
+        if most and most < len(hosts):
+            with ThreadPoolExecutor(workers) as pool:
+                return list(pool.map(work, hosts))
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.options.workers, thread_name_prefix="host")
+        return list(self._pool.map(work, hosts))
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self.roads.close()
+
+
+def implicit(name: str) -> Host:
+    """A host that is named and in no inventory; the runner's own names are local."""
+    return Host(name, (), {"ansible_connection": "local"} if name in RUNNER else {})
+
+
+def run_id() -> str:
+    """An id that sorts by time: 20261124-081500-ab12."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{chance.token_hex(2)}"
+
+
+def truth(value: Any, templar: Templar | None = None) -> bool:
+    """A keyword that is true or false, given as such, as a word or as a template."""
+    if templar is not None:
+        value = templar.render(value)
+    if isinstance(value, str):
+        return value.strip().lower() in ("yes", "true", "on", "1", "y", "t")
+    return bool(value)
+
+
+def nodes_below(nodes: Sequence[Node]) -> Iterator[Any]:
+    """Every step in these nodes and in the blocks among them, in order."""
+    for node in nodes:
+        if hasattr(node, "tool"):
+            yield node
+        else:
+            yield from nodes_below((*node.steps, *node.rescue, *node.always))
+
+
+def _inventory_place(inventory: Inventory, host: Host, name: str) -> Any:
+    found = host.vars.get(name)
+    return found if found is not None else getattr(inventory, name.removeprefix("inventory_"), None)
+
+
+_ANSIBLE = {
+    "full": "2.18.0", "major": 2, "minor": 18, "revision": 0, "string": f"2.18.0 (ikoma-play {__version__}, "
+    f"Python {platform.python_version()})",
+}  # fmt: skip

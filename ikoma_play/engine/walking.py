@@ -1,0 +1,180 @@
+"""Through the nodes of a play, host sets in lockstep: a step runs everywhere before the next one starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Interrupted
+from ..language.templating import Templar
+from ..model import Block, Node, Step
+from . import rollback
+from .calls import Call
+from .outcomes import Done
+from .settling import keep_result, settle
+from .state import Frame, HostRun, truth
+from .tags import chosen
+
+if TYPE_CHECKING:
+    from .plays import PlayRun
+
+Failed = dict[str, HostRun]
+
+
+class Walk:
+    """One play's steps on sets of hosts. Every method gives the hosts that failed and were not mended."""
+
+    def __init__(self, play: PlayRun) -> None:
+        self.play = play
+        self.run = play.run
+
+    def nodes(self, nodes: Sequence[Node], hosts: Sequence[HostRun], frame: Frame, forced: bool = False) -> Failed:
+        """Run nodes in order. `forced` goes on with hosts whose play has failed: rollback, forced handlers."""
+        failed: Failed = {}
+        for node in nodes:
+            active = [
+                host for host in hosts if host.name not in failed and (host.going or (forced and not host.unreachable))
+            ]
+            if not active:
+                break
+            if self.run.stopping.is_set():
+                raise Interrupted("the run was interrupted")
+            if isinstance(node, Block):
+                failed |= self._block(node, active, frame, forced)
+            else:
+                failed |= self._step(node, active, frame, forced)
+        return failed
+
+    # --- blocks ---
+
+    def _block(self, block: Block, hosts: list[HostRun], frame: Frame, forced: bool) -> Failed:
+        opened = rollback.opened(hosts, block, frame)
+        inside = frame
+        if block.rescue and not frame.rescued:
+            inside = Frame(frame.params, frame.kind, True, frame.keep, frame.depth)
+        marks = {host.name: len(host.failures) for host in hosts}
+        failed = self.nodes(block.steps, hosts, inside, forced)
+        if failed and block.rescue:
+            lost = {name: host for name, host in failed.items() if host.unreachable}
+            fallen = [host for host in failed.values() if not host.unreachable]
+            failed = lost | self.nodes(block.rescue, fallen, frame, forced)
+            for host in fallen:
+                if host.name not in failed:  # mended
+                    del host.failures[marks[host.name] :]
+        if block.always:
+            failed |= self.nodes(block.always, hosts, frame, forced)
+        rollback.closed(opened)
+        return failed
+
+    # --- steps ---
+
+    def _step(self, step: Step, hosts: list[HostRun], frame: Frame, forced: bool) -> Failed:
+        hosts = [host for host in hosts if host.ended_role is None or host.ended_role is not step.role]
+        if not hosts or not self._wanted(step, frame):
+            return {}
+        if step.tool == "meta":
+            return self.play.meta(step, hosts, frame)
+        once = self._runs_once(step, hosts[0], frame)
+        workers = hosts[:1] if once else hosts
+        prepared = self.play.prepared(step)
+        most = int(self._templar(step, hosts[0], frame).render(step.throttle) or 0) if step.throttle else 0
+
+        def work(host: HostRun) -> tuple[bool, Done, Any]:
+            call = Call(self.play, prepared, host, frame)
+            done = call.perform()
+            brought: Any = ()
+            if step.tool in ("include_tasks", "include_role"):
+                done, brought = self.play.includes.bring(call, done)
+            bad = settle(self.play, call, done)
+            return bad, done, brought
+
+        results = self.run.each(workers, work, most)
+        failed = {host.name: host for host, (bad, _, _) in zip(workers, results, strict=True) if bad}
+        if once:
+            failed = self._share(step, hosts, frame, results[0], failed)
+        if failed:
+            failed = self._swept(step, hosts, frame, failed)
+        if step.tool in ("add_host", "group_by"):
+            self.play.includes.regroup(
+                step, [(host, done) for host, (_, done, _) in zip(workers, results, strict=True)]
+            )
+        alive = hosts if once else [host for host, (bad, _, _) in zip(workers, results, strict=True) if not bad]
+        if any(brought for _, _, brought in results):
+            each = [brought for bad, _, brought in results if not bad]
+            failed |= self._brought(alive, each * len(alive) if once else each, frame, forced, failed)
+        return failed
+
+    def _brought(
+        self, hosts: list[HostRun], brought: Sequence[Any], frame: Frame, forced: bool, failed: Failed
+    ) -> Failed:
+        """Run what includes brought: equal ones on all their hosts together, in the order they came up."""
+        groups: dict[Any, tuple[Any, list[HostRun]]] = {}
+        for host, includes in zip(hosts, brought, strict=True):
+            for include in includes:
+                groups.setdefault(include.key, (include, []))[1].append(host)
+        fallen: Failed = {}
+        for include, members in groups.values():
+            active = [host for host in members if host.name not in fallen and host.name not in failed]
+            inside = Frame((*frame.params, *include.layers), frame.kind, frame.rescued, frame.keep, frame.depth + 1)
+            if active:
+                fallen |= self.nodes(include.nodes, active, inside, forced)
+        return fallen
+
+    def _wanted(self, step: Step, frame: Frame) -> bool:
+        """Whether tags, --start-at-step and --step let this step run."""
+        options, start = self.run.options, self.run.start_at
+        if frame.kind == "rollback":
+            return True
+        if start.name is not None:
+            if step.name != start.name and not fnmatchcase(step.name, start.name):
+                return False
+            start.name = None
+        if (options.tags or options.skip_tags) and not chosen(step.tags, options.tags, options.skip_tags):
+            return False
+        if not step.tags and not options.tags and self.run.confirm is None:
+            return True
+        if not chosen(step.tags, options.tags, options.skip_tags):
+            return False
+        return self.run.confirm is None or step.tool == "meta" or self._confirmed(step)
+
+    def _confirmed(self, step: Step) -> bool:
+        assert self.run.confirm is not None
+        answer = self.run.confirm(step)
+        if answer is None:
+            self.run.confirm = None
+        return answer is not False
+
+    def _runs_once(self, step: Step, host: HostRun, frame: Frame) -> bool:
+        if step.tool == "add_host":  # it adds the same host whoever runs it
+            return True
+        if step.run_once is False:
+            return False
+        return truth(step.run_once, self._templar(step, host, frame))
+
+    def _templar(self, step: Step, host: HostRun, frame: Frame) -> Templar:
+        return Templar(host.variables.view(self.play.variables, step, frame.params))
+
+    def _share(
+        self, step: Step, hosts: list[HostRun], frame: Frame, result: tuple[bool, Done, Any], failed: Failed
+    ) -> Failed:
+        """run_once: every host gets what the first one came to."""
+        bad, done, _ = result
+        for host in hosts[1:]:
+            keep_result(host, step, frame, done)
+            if done.outcome.facts and step.tool == "set_fact":
+                host.variables.results.update(done.outcome.facts)
+            elif done.outcome.facts:
+                host.variables.facts.update(done.outcome.facts)
+        return {host.name: host for host in hosts} if bad else failed
+
+    def _swept(self, step: Step, hosts: list[HostRun], frame: Frame, failed: Failed) -> Failed:
+        """The failed hosts, and the others with them where the play says that all stand or fall together."""
+        fatal = self.run.options.any_errors_fatal
+        if not fatal and step.any_errors_fatal is not False:
+            fatal = truth(step.any_errors_fatal, self._templar(step, hosts[0], frame))
+        if fatal or (not frame.rescued and self.play.too_many(failed)):
+            if not frame.rescued:
+                self.play.broken = True
+            return {host.name: host for host in hosts}
+        return failed
