@@ -65,11 +65,24 @@ def read(on: Transport, folder: str) -> ComposeFile:
     return ComposeFile(path, on.read(path).decode("utf-8", "replace"), env)
 
 
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable of a compose file; `default` None where there is none, `message` what `:?` says about it."""
+
+    default: str | None
+    message: str = ""
+
+
 def required_variables(text: str, file: str = "docker-compose.yml") -> dict[str, str | None]:
     """The variables that a compose file refers to, with their defaults; None where there is none.
 
     Raises StepError with file and line when the text does not parse."""
-    found: dict[str, str | None] = {}
+    return {name: variable.default for name, variable in variables(text, file).items()}
+
+
+def variables(text: str, file: str = "docker-compose.yml") -> dict[str, Variable]:
+    """Like required_variables, with what the file says about each."""
+    found: dict[str, Variable] = {}
     document = compose_yaml.parse(text, file)
     for path, value in compose_yaml.texts(document.data):
         try:
@@ -77,8 +90,10 @@ def required_variables(text: str, file: str = "docker-compose.yml") -> dict[str,
                 if use.name in _GIVEN or use.rule.endswith("+"):
                     continue
                 default = use.word if use.rule in ("-", ":-") else None
+                before = found.get(use.name, Variable(default))
                 # One use without a default is enough to need the variable.
-                found[use.name] = None if use.name in found and found[use.name] is None else default
+                default = None if before.default is None else default
+                found[use.name] = Variable(default, before.message or (use.word if use.rule in ("?", ":?") else ""))
         except ValueError as error:
             raise document.error(path, f"{_place(path)} {error}") from None
     return found

@@ -129,6 +129,11 @@ class Engine:
         """The ids of the networks that belong to a compose project."""
         return {entry["Id"] for entry in self.client.networks(filters={"label": f"{PROJECT}={project}"})}
 
+    def volumes(self, project: str) -> list[str]:
+        """The names of the volumes that belong to a compose project."""
+        found = self.client.volumes(filters={"label": f"{PROJECT}={project}"})["Volumes"] or ()
+        return sorted(entry["Name"] for entry in found)
+
     def has_network(self, name: str) -> bool:
         return any(entry["Name"] == name for entry in self.client.networks(names=[name]))
 
