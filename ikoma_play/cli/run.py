@@ -42,7 +42,7 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
         return check.report(playbooks, given["inventory"], given["extra_vars"])
     loaded = loading.load(playbooks, given["inventory"], given["extra_vars"])
     if lists.wanted(given):
-        return lists.show(loaded, given)
+        return lists.show(lists.planned(loaded, given, str(shipped.playbooks())), given)
     if loaded.warnings and not given["as_json"]:
         faults.show(loaded.warnings)
     with views.watching(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import shipped
+from ..console.columns import columns
 from ..errors import UsageError
 from ..spelling import did_you_mean, listed
 
@@ -30,14 +31,30 @@ def playbook(name: str) -> str:
 
 
 def _remedy(name: str) -> str:
-    known = _known_playbooks()
+    known = known_playbooks()
     otherwise = f"Give a path, or one of {listed(known)}." if known else "Give the path of a playbook."
     return did_you_mean(Path(name).stem, known, otherwise)
 
 
-def _known_playbooks() -> list[str]:
-    names = (path.stem for folder in (Path("playbooks"), shipped.playbooks()) for path in sorted(folder.glob("*.y*ml")))
-    return list(dict.fromkeys(names))
+def known_playbooks() -> dict[str, Path]:
+    """The playbooks that need no path, by their names."""
+    found: dict[str, Path] = {}
+    for folder in (Path("playbooks"), shipped.playbooks()):
+        for path in sorted(folder.glob("*.y*ml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def listing() -> list[str]:
+    """Those playbooks for a person: each name with the first line of its opening comment."""
+    rows = [(name, _purpose(path), str(path)) for name, path in known_playbooks().items()]
+    return [*columns(rows, indent=0), "", "Run one: ikoma-play run NAME. See its steps: ikoma-play plan NAME"]
+
+
+def _purpose(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        first = file.readline().strip()
+    return first.lstrip("# ") if first.startswith("#") else ""
 
 
 def inventories(given: Sequence[str]) -> list[str]:

@@ -1,0 +1,34 @@
+"""`ikoma-play plan`: hosts, phases and steps in order, and what would undo each."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from .. import shipped
+from . import lists, loading, options, sources
+
+
+@click.command("plan")
+@click.argument("playbooks", metavar="[PLAYBOOK]...", nargs=-1)
+@options.inventory
+@options.variables
+@options.selection
+@options.as_json
+def command(playbooks: tuple[str, ...], **given: Any) -> None:
+    """Show hosts, phases and steps in the order in which they would run, and what would undo each.
+
+    Without a playbook it lists the ones that can be named without a path.
+    """
+    if not playbooks:
+        click.echo("\n".join(sources.listing()))
+        return
+    loaded = loading.load(playbooks, given["inventory"], given["extra_vars"])
+    steps = lists.planned(loaded, given, str(shipped.playbooks()))
+    if given["as_json"]:
+        click.echo(json.dumps([asdict(step) for step in steps], ensure_ascii=False, default=str))
+    else:
+        click.echo("\n".join(lists.as_text(steps)))
