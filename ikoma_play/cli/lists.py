@@ -12,6 +12,7 @@ from .. import engine
 from ..console.columns import columns
 from ..console.words import count
 from ..console.words import hosts as hosts_in_words
+from ..console.words import phase as words_for_phase
 from ..engine import PlannedStep
 from ..tools import TOOLS
 from .loading import Loaded
@@ -84,7 +85,8 @@ def by_phase(steps: Sequence[PlannedStep], last: Any) -> list[str]:
     number = 0
     for phase, group in groupby(steps, key=lambda step: step.phase):
         part = list(group)
-        lines += ["", f"  {_heading(phase)}"] if phase else [""]
+        heading = words_for_phase(phase, first=not number)
+        lines += ["", f"  {_heading(heading)}"] if heading else [""]
         lines += _table(part, number, last)
         number += len(part)
     return lines

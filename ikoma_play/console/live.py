@@ -136,8 +136,8 @@ class LiveView:
                 self._running[id(event.step), event.host] = running
                 if event.step is not None and _asks(event.step):
                     self.pause()
-                if event.step is not None and event.kind == "step":
-                    self._phase = one_line(event.step.phase)
+                if event.step is not None:
+                    self._phase = words.phase(event.step.phase, event.kind, not self._narrator.phase)
             case StepProgress():
                 if found := self._running.get((id(event.step), event.host)):
                     found.progress = event.progress

@@ -162,19 +162,18 @@ class Narrator:
             yield from self.last_message.splitlines() or [""]
 
     def _results(self, outcome: Outcome) -> Iterator[Line]:
-        most = 1000 if self.verbosity > 2 else 30
         for one in outcome.items:
             yield Line("detail", f"{one.status.value}: {words.value(one.item)}", note=note(one))
         if not outcome.items and outcome.result is not None:
-            yield from (Line("detail", line) for line in words.result_lines(outcome.result, most))
+            yield from (Line("detail", line) for line in words.result_lines(outcome.result, self.verbosity > 2))
 
     # --- headings, groups, warnings ---
 
-    def _heading(self, phase: str, kind: str) -> Iterator[Line]:
-        title = {"rollback": "Rolling back", "handler": "Handlers"}.get(kind) or phase
+    def _heading(self, name: str, kind: str) -> Iterator[Line]:
+        title = words.phase(name, kind, not self.phase)
         if title and title != self.phase:
-            yield Line("phase", one_line(title))
-        self.phase = title
+            yield Line("phase", title)
+            self.phase = title
 
     @property
     def _many(self) -> bool:
@@ -230,18 +229,18 @@ def failure(event: StepFinished, step: Step) -> Iterator[Line]:
     yield from (Line("call", printable(line)) for line in words.call(step.tool, event.arguments))
     failed = [one for one in outcome.items if one.status.bad]
     for one in failed[:5]:
-        yield from _cause(one, f"{words.value(one.item)}: ")
+        yield from _cause(one, step, f"{words.value(one.item)}: ")
     if len(failed) > 5:
         yield Line("cause", f"… and {len(failed) - 5} more items")
     if not failed:
-        yield from _cause(outcome, "")
+        yield from _cause(outcome, step, "")
 
 
-def _cause(outcome: Outcome, prefix: str) -> Iterator[Line]:
+def _cause(outcome: Outcome, step: Step, prefix: str) -> Iterator[Line]:
     why = outcome.failure
     message = why.message if why else outcome.message or "it failed without a word"
     yield from _lines("cause", prefix + message)
-    if why and why.position:
+    if why and why.position and why.position != step.position:
         yield Line("where", f"in {why.position}")
     if why and why.evidence:
         yield from _lines("evidence", why.evidence)

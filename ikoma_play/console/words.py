@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..model import Diff
-from .terminal import printable
+from .terminal import one_line, printable
 
 PLAIN_WORD = re.compile(r"[\w@%+:,./~-]+")
 
@@ -38,6 +38,21 @@ def hosts(names: Sequence[str], everyone: bool = False, most: int = 3) -> str:
     return f"all {len(names)} hosts" if everyone else f"{len(names)} hosts: {', '.join(names[:2])}, …"
 
 
+PHASES = {
+    "pre_tasks": "Before",
+    "steps": "Steps",
+    "post_tasks": "After",
+    "handlers": "Handlers",
+    "rollback": "Rolling back",
+}
+
+
+def phase(name: str, kind: str = "step", first: bool = False) -> str:
+    """The heading of a phase; "" for the ordinary steps that a play begins with, which need none."""
+    name = {"rollback": "rollback", "handler": "handlers"}.get(kind, name)
+    return "" if first and name == "steps" else one_line(PHASES.get(name, name))
+
+
 def shortened(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
@@ -64,13 +79,14 @@ def compact(of: Any) -> str:
     return printable(json.dumps(of, ensure_ascii=False, default=str))
 
 
-def result_lines(of: Any, most: int = 30) -> list[str]:
-    """A result for a person: short ones on one line, others as indented JSON, cut after `most` lines."""
+def result_lines(of: Any, full: bool = False) -> list[str]:
+    """A result for a person: short ones on one line, others a line for each key; `full` as indented JSON."""
+    if full:
+        return printable(json.dumps(of, ensure_ascii=False, default=str, indent=2)).splitlines()
     line = compact(of)
-    if len(line) <= 90:
-        return [line]
-    lines = printable(json.dumps(of, ensure_ascii=False, default=str, indent=2)).splitlines()
-    return lines if len(lines) <= most else [*lines[: most - 1], f"… ({len(lines) - most + 1} more lines)"]
+    if len(line) <= 90 or not isinstance(of, Mapping):
+        return [shortened(line, 400)]
+    return [f"{name}: {value(each, 200)}" for name, each in of.items()]
 
 
 def diff_lines(diff: Diff, most: int = 200) -> Iterator[tuple[str, str]]:
