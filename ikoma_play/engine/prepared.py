@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ..errors import FaultsFound, StepError
@@ -68,10 +69,15 @@ def prepare(step: Step, tools: Toolbox, playbook_dir: str) -> Prepared:
         tool,
         args,
         frozenset(name for name, value in args.items() if has_template(value)),
-        "scope" in inspect.signature(tool.function).parameters,
+        _scoped(tool.function),
         frozenset(secret),
         finder(step, playbook_dir),
     )
+
+
+@cache
+def _scoped(function: Callable[..., Any]) -> bool:
+    return "scope" in inspect.signature(function).parameters
 
 
 def hide(value: Any) -> Any:

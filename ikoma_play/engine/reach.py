@@ -9,10 +9,16 @@ from ..errors import StepError
 from ..language.templating import OMIT, Templar
 from ..model import Host, Step
 from ..transport.base import Transport
-from .roads import StepRoad, rendered_names
+from .roads import LazyRoad, StepRoad, rendered_names
 from .state import HostRun, RunState, truth
 
 _PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass")
+
+# Tools that work on the runner alone, so that no host is connected to for their sake.
+RUNNERS_OWN = frozenset(
+    ("debug", "set_fact", "include_vars", "assert", "fail", "pause", "add_host", "group_by", "include_tasks",
+     "include_role", "meta")
+)  # fmt: skip
 
 
 def delegate(step: Step, templar: Templar) -> str | None:
@@ -41,6 +47,13 @@ def road(run: RunState, host: HostRun, step: Step, templar: Templar, dry: bool, 
     said = _said(run, step, templar)
     key = (to, host.name) if to is not None and to != host.name else (host.name,)
     key = (*key, *(f"{name}={value}" for name, value in said.items()))
+    if step.tool in RUNNERS_OWN and not run.roads.is_open(key):
+        name = to or host.name
+        return LazyRoad(
+            run.host(name).variables.host,
+            dry,
+            lambda: run.roads.road(key, lambda: _carried(run, name, variables, said), dry),
+        )
     way = run.roads.road(key, lambda: _carried(run, to or host.name, variables, said), dry)
     if step.become.enabled is not None or run.options.become or "ansible_become" in variables:
         way = _become(run, key, way, step, templar, variables)

@@ -42,6 +42,9 @@ class Roads:
         full = (*key, "dry" if road.dry else "", user, method, flags)
         return self._open.get(full) or self._keep(full, road.become(user, method, password, flags))
 
+    def is_open(self, key: tuple[str, ...]) -> bool:
+        return key in self._open
+
     def forget(self, key: tuple[str, ...]) -> None:
         """Close what leads to a host, so that the next step opens it again."""
         for full in [full for full in self._open if full[: len(key)] == key]:
@@ -65,7 +68,7 @@ class StepRoad(Transport):
     """A road for the length of one step: its environment in every command, and its deadline."""
 
     def __init__(self, inner: Transport, env: Mapping[str, str], timeout: float | None) -> None:
-        self.inner = inner
+        self.inner: Transport = inner
         self.host = inner.host
         self.dry = inner.dry
         self.env = env
@@ -153,6 +156,34 @@ class StepRoad(Transport):
     def symlink(self, target: str, path: str) -> None:
         self.left()
         self.inner.symlink(target, path)
+
+
+class LazyRoad(StepRoad):
+    """For tools that mostly touch no host (debug, set_fact): the road is opened when they do."""
+
+    def __init__(self, host: Host, dry: bool, open: Callable[[], Transport]) -> None:
+        self.host = host
+        self.dry = dry
+        self.env = {}
+        self.until = self.timeout = None
+        self._open_road = open
+        self._road: Transport | None = None
+        self._receiver = Transport.progress
+
+    @property
+    def inner(self) -> Transport:  # type: ignore[override]
+        if self._road is None:
+            self._road = self._open_road()
+            self._road.progress = self._receiver
+        return self._road
+
+    @property
+    def progress(self) -> Callable[[Progress], None]:
+        return self._receiver
+
+    @progress.setter
+    def progress(self, receiver: Callable[[Progress], None]) -> None:
+        self._receiver = receiver
 
 
 def rendered_names(names: Iterator[str]) -> list[str]:
