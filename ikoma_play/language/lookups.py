@@ -296,7 +296,7 @@ def items(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[A
 
 @named("list")
 def as_list(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    return terms[0] if len(terms) == 1 and isinstance(terms[0], list) else terms
+    return terms
 
 
 @named("flattened")

@@ -1,0 +1,96 @@
+"""Golden cases: playbook text and what must come of it, in files below cases/.
+
+A case is one YAML document: `name`, `playbook` (text), and of these what it needs: `inventory` (INI text;
+otherwise one local host h1), `files` (made before), `options` (of the engine), `faults: true`; and what is
+expected: `hosts` (counts; those not named are 0), `said` (messages in order, "host: message"), `order`
+(finished steps in order, "host kind title status"), `made` (file → text), `not_made`, `undone`, `error`
+(a piece of the first failure's message), `ansible: false` where Ansible has no such thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ikoma_play.engine import Options, run
+from ikoma_play.language import load_inventory, load_playbook
+from ikoma_play.model import Event, Host, Report, StepFinished
+from ikoma_play.tools import TOOLS
+from ikoma_play.transport.base import Transport
+from ikoma_play.transport.local import LocalTransport
+
+CASES = Path(__file__).parent / "cases"
+COUNTS = ("ok", "changed", "skipped", "failed", "unreachable", "rescued", "ignored", "rolled_back", "rollback_failed")
+ONE_HOST = "h1 ansible_connection=local\n"
+
+
+def cases() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every case with a name that tells its file."""
+    for path in sorted(CASES.glob("*.yml")):
+        for case in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+            yield f"{path.stem}: {case['name']}", case
+
+
+@dataclass
+class Ran:
+    """A run of a playbook text: its report and events."""
+
+    report: Report
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def finished(self) -> list[StepFinished]:
+        return [event for event in self.events if isinstance(event, StepFinished)]
+
+    def counts(self, host: str) -> dict[str, int]:
+        """The host's counts that are not 0."""
+        recap = self.report.hosts[host]
+        return {name: getattr(recap, name) for name in COUNTS if getattr(recap, name)}
+
+    def said(self) -> list[str]:
+        """What debug said, in order."""
+        found = []
+        for event in self.finished:
+            if event.step is not None and event.step.tool == "debug":
+                for one in event.outcome.items or (event.outcome,):
+                    if one.message and one.status.value != "skipped":
+                        found.append(f"{event.host}: {one.message}")
+        return found
+
+    def order(self) -> list[str]:
+        return [f"{event.host} {event.kind} {event.title} {event.outcome.status.value}" for event in self.finished]
+
+
+def play(
+    folder: Path,
+    playbook: str,
+    inventory: str = ONE_HOST,
+    options: Options | None = None,
+    connect: Callable[[Host], Transport] = LocalTransport,
+    observers: Sequence[Callable[[Event], None]] = (),
+) -> Ran:
+    """Run a playbook text in a folder."""
+    (folder / "hosts").write_text(inventory, encoding="utf-8")
+    (folder / "site.yml").write_text(playbook, encoding="utf-8")
+    ran = Ran(Report("", {}))
+    ran.report = run(
+        [load_playbook(str(folder / "site.yml"), TOOLS)],
+        load_inventory([str(folder / "hosts")]),
+        TOOLS,
+        options or Options(),
+        [ran.events.append, *observers],
+        connect,
+    )
+    return ran
+
+
+def options_of(case: dict[str, Any]) -> Options:
+    given = dict(case.get("options", {}))
+    for name in ("tags", "skip_tags"):
+        if name in given:
+            given[name] = frozenset(given[name])
+    return Options(**given)
