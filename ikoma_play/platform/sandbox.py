@@ -19,6 +19,7 @@ from ..transport.base import Transport
 from .settings import settings
 
 MARK = "IKOMA_SANDBOX"
+PROGRAM = "IKOMA_PROGRAM"  # the name of the supervisor's program that a process belongs to
 MARKER_FILE = ".ikoma-sandbox"
 # Ask, ask a database not to wait for its clients, and end it.
 _SIGNALS = ((signal.SIGTERM, 3.0), (signal.SIGINT, 10.0), (signal.SIGKILL, 5.0))
@@ -65,8 +66,9 @@ def lock(path: Path) -> Iterator[None]:
         yield
 
 
-def processes(folders: Iterable[Path | str]) -> list[int]:
-    """The living processes of the sandboxes in these directories, never this one or one that it descends from."""
+def processes(folders: Iterable[Path | str], program: str = "") -> list[int]:
+    """The living processes of the sandboxes in these directories, or of one program of theirs; never this one or
+    one that it descends from."""
     marks = {f"{MARK}={folder}".encode() for folder in folders}
     spared = set(_ancestors())
     here = _namespace("self")
@@ -78,16 +80,19 @@ def processes(folders: Iterable[Path | str]) -> list[int]:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:  # gone, or somebody else's
             continue
+        entries = environment.split(b"\0")
+        if program and f"{PROGRAM}={program}".encode() not in entries:
+            continue
         # The same path in a container is another directory.
-        if not marks.isdisjoint(environment.split(b"\0")) and _namespace(str(pid)) == here:
+        if not marks.isdisjoint(entries) and _namespace(str(pid)) == here:
             found.append(pid)
     return found
 
 
-def end_processes(folders: Iterable[Path | str]) -> bool:
-    """End what is left of the sandboxes in these directories; True when there was anything."""
+def end_processes(folders: Iterable[Path | str], program: str = "") -> bool:
+    """End what is left of the sandboxes in these directories, or of one program; True when there was anything."""
     folders = list(folders)
-    left = processes(folders)
+    left = processes(folders, program)
     had = bool(left)
     for number, patience in _SIGNALS:
         for pid in left:
@@ -100,7 +105,7 @@ def end_processes(folders: Iterable[Path | str]) -> bool:
             time.sleep(0.02)
             left = [pid for pid in left if alive(pid)]
         # Something may have been started by one of them meanwhile.
-        left = processes(folders)
+        left = processes(folders, program)
         if not left:
             return had
     raise Unavailable(

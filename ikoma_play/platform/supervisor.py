@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shlex
 import socket
@@ -95,6 +96,10 @@ class Supervisor:
             return False
         return True
 
+    def died(self) -> bool:
+        """Whether the daemon went without being stopped: killed, or with the machine."""
+        return bool(self._known()) and not self.running()
+
     def start(self) -> bool:
         """Start the daemon where it does not run; True when it was started.
 
@@ -143,7 +148,7 @@ class Supervisor:
             return None
         known: dict[str, Any] = {key: kept[key] for key in Program.__slots__ if key in kept}
         known["argv"], known["check"] = tuple(known["argv"]), tuple(known["check"])
-        env = {key: value for key, value in known["env"].items() if key not in (sandbox.MARK, "IKOMA_PROGRAM")}
+        env = {key: value for key, value in known["env"].items() if key not in (sandbox.MARK, sandbox.PROGRAM)}
         return Program(**{**known, "env": env})
 
     def programs(self) -> list[str]:
@@ -155,7 +160,7 @@ class Supervisor:
         with self.lock():
             if self.state(program.name) is not None:
                 self._stop(program.name)
-            marks = {sandbox.MARK: str(self.root), "IKOMA_PROGRAM": program.name}
+            marks = {sandbox.MARK: str(self.root), sandbox.PROGRAM: program.name}
             text = json.dumps({**asdict(program), "env": {**program.env, **marks}}, indent=1)
             self.on.write(str(self.file(program.name)), text.encode(), 0o600)
             self.on.write(str(self.folder / "conf.d" / f"{program.name}.conf"), _section(program).encode(), 0o600)
@@ -199,13 +204,27 @@ class Supervisor:
             return {}
         return {found["name"]: _state(found) for found in self._call("getAllProcessInfo")}
 
-    def log(self, name: str, tail: int = 100) -> str:
-        """The last lines that the program printed."""
-        lines: list[bytes] = []
-        for path in (self.folder / "logs" / f"{name}.log", self.folder / "logs" / f"{name}.log.1"):
-            if len(lines) < tail and path.is_file():
-                lines = path.read_bytes().splitlines()[-(tail - len(lines)) :] + lines
-        return b"\n".join(lines).decode("utf-8", "replace") if tail > 0 else ""
+    def log(self, name: str, tail: int = 100, after: int = 0) -> str:
+        """The last lines that the program printed, of what came `after` so many bytes."""
+        logs = [path for path in self._logs(name) if path.is_file()]
+        data = b"".join(path.read_bytes() for path in logs)
+        # Rotated away meanwhile: then all that is left is new.
+        lines = data[after if after <= len(data) else 0 :].splitlines()
+        return b"\n".join(lines[-tail:] if tail > 0 else []).decode("utf-8", "replace")
+
+    def log_size(self, name: str) -> int:
+        return sum(path.stat().st_size for path in self._logs(name) if path.is_file())
+
+    def last_exit(self, name: str) -> str:
+        """How the program ended last, in supervisord's words: `exit status 3`, `terminated by SIGSEGV`; or ""."""
+        try:
+            with (self.folder / "supervisord.log").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+        found = re.findall(rf" exited: {re.escape(name)} \(([^;)]+)", text)
+        return found[-1] if found else ""
 
     def file(self, name: str) -> Path:
         return self.folder / "programs" / f"{name}.json"
@@ -248,6 +267,11 @@ class Supervisor:
         program = self.program(name)
         patience = (program.patience if program else 10) + PATIENCE
         self._call("stopProcess", name, True, accept=("NOT_RUNNING", "BAD_NAME"), patience=patience)
+        # What it forked into a process group of its own would keep its port.
+        sandbox.end_processes([self.root], name)
+
+    def _logs(self, name: str) -> tuple[Path, Path]:
+        return self.folder / "logs" / f"{name}.log.1", self.folder / "logs" / f"{name}.log"
 
     def _forget(self, name: str) -> None:
         for path in (self.folder / "conf.d" / f"{name}.conf", self.file(name)):
