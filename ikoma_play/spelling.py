@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be, None where none is near."""
+def nearest(word: str, known: Iterable[str], likeness: float = 0.7) -> str | None:
+    """The known word that `word` was probably meant to be, None where none is near.
+
+    `likeness` is how much of both must agree, from 0 to 1; swapped letters always count as near.
+    """
     from difflib import get_close_matches
 
+    word = word[:100]
     candidates = list(known)
-    by_letters = {_letters(name): name for name in reversed(candidates)}
-    if same := by_letters.get(_letters(word[:100])):
-        return same
-    close = get_close_matches(word[:100], candidates, 1, 0.7)
+    for same in (_letters, sorted):
+        wanted = same(word)
+        if len(wanted) > 2 and (found := next((name for name in candidates if same(name) == wanted), None)):
+            return found
+    close = get_close_matches(word, candidates, 1, likeness)
     return close[0] if close else None
 
 

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os.path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..model import Fault, Playbook
+from ..errors import FaultsFound
+from ..model import EMPTY, Fault, Playbook
 from ..tool import Toolbox
+from .check_files import check_files
+from .check_handlers import check_handlers
+from .check_hosts import check_hosts
+from .check_names import check_names
+from .check_roles import check_roles
+from .contents import contents_of
+from .faults import Faults, in_order
 from .inventory import Inventory
+from .locating import silenced
 
 
 def check(
     playbook: Playbook, inventory: Inventory, tools: Toolbox, extra_vars: Mapping[str, Any] | None = None
 ) -> list[Fault]:
-    """Faults that reading alone does not find; those with `warning` do not stop a run."""
-    return []
+    """Faults that reading alone does not find; those with `warning` do not stop a run.
+
+    A comment `# ikoma-play: allow CODE` on the line, or alone on the line above, silences a fault.
+    """
+    faults = Faults()
+    folder = os.path.dirname(playbook.path)
+    try:
+        inventory = inventory.beside(folder)
+    except FaultsFound as found:
+        faults.take(found.faults)
+    faults.take(inventory.warnings)
+    plays = [contents_of(play, folder, tools, faults) for play in playbook.plays]
+    hosts = check_hosts(plays, inventory, faults)
+    for contents in plays:
+        check_files(contents, folder, faults)
+        check_handlers(contents, faults)
+    check_names(plays, hosts, extra_vars or EMPTY, folder, faults)
+    check_roles(plays, hosts, extra_vars or EMPTY, faults)
+    return _spoken(faults)
+
+
+def _spoken(faults: Iterable[Fault]) -> list[Fault]:
+    return [fault for fault in in_order(faults) if not silenced(fault)]

@@ -32,16 +32,18 @@ def load_playbook(path: str, tools: Toolbox, roles_path: Sequence[str] = ()) -> 
     return Playbook(path, plays, tuple(reading.files), reading.faults.warnings)
 
 
-def load_steps(path: str, tools: Toolbox, inherit: Step, *, handlers: bool = False) -> tuple[Node, ...]:
+def load_steps(
+    path: str, tools: Toolbox, inherit: Step, *, handlers: bool = False, playbook_dir: str = ""
+) -> tuple[Node, ...]:
     """The steps of a file that `inherit`, an include_tasks step, brings. Raises FaultsFound.
 
     A relative path is looked for beside the file that `inherit` stands in, then in its role.
     """
-    reading = Reading(tools)
+    reading = Reading(tools, playbook_dir=playbook_dir)
     role = inherit.role
     found = find_steps_file(
-        os.fspath(path), os.path.dirname(inherit.position.file), role.path if role else "", ""
-    )  # fmt: skip
+        os.fspath(path), os.path.dirname(inherit.position.file), role.path if role else "", playbook_dir
+    )
     nodes: tuple[Node, ...] = ()
     if found is None:
         reading.faults.add("missing-file", f"there is no file of steps {path}", inherit.position)
