@@ -291,7 +291,7 @@ class ProcessRuntime(Runtime):
             f"what ran before did not come back: {', '.join(lost)}" if lost else "",
         ]
         if any(said):
-            error.message += f" ({'; '.join(filter(None, said))})"
+            error.message += "; " + "; ".join(filter(None, said))
             error.args = (error.message,)
         return error
 

@@ -13,7 +13,7 @@ from .supervisor import State, Supervisor
 
 CRASHES = 3  # so many starts that failed are a crash loop; fewer may be patience with a dependency
 _LOG_LINES = 15
-_PAUSES = (0.03, 0.05, 0.05, 0.1, 0.1, 0.2)
+_PAUSES = (0.03, 0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.2, 0.2, 0.5)
 
 
 def probe(supervisor: Supervisor, program: str, check: Check) -> tuple[bool, str]:
@@ -107,6 +107,6 @@ class Wait:
             parts.append(f"its health check said:\n{self.said[plan.service]}")
         raise Unhealthy(
             f"service {plan.service} {what}",
-            remedy="See what it printed; apps.logs shows more. A wrong value in .env or a missing database is frequent.",
+            remedy="See what it printed, apps.logs shows more; a wrong value in .env or a missing database is frequent.",
             evidence="\n".join(parts),
         )
