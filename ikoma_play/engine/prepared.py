@@ -49,7 +49,9 @@ class Prepared:
     def shown(self, values: Mapping[str, Any], secrets: Secrets) -> dict[str, Any]:
         """The arguments for people; secret ones masked and from now on known as secrets."""
         for name in self.secret & values.keys():
-            secrets.add(values[name])
+            # Among the values of a mapping (an .env) are ports and host names, which say nothing.
+            keep = secrets.add_hidden if isinstance(values[name], Mapping) else secrets.add
+            keep(values[name])
         for name, value in values.items():
             secrets.see(name, value)
         return {name: hide(value) if name in self.secret else value for name, value in values.items()}
