@@ -68,15 +68,18 @@ def show(steps: Sequence[PlannedStep], given: Mapping[str, Any]) -> int:
 def as_text(steps: Sequence[PlannedStep]) -> list[str]:
     """A plan as a person reads it: hosts, then phase by phase each step with its tool and what would undo it."""
     lines: list[str] = []
+    undoable = any(step.undo for step in steps)
+    last = _undo if undoable else _nothing
     for name, hosts, part in plays(steps):
         shown = hosts_in_words(hosts, most=8) or "no hosts"
         ordinary = [step for step in part if step.part != "handler"]
-        lines += [f"{click.style(name, bold=True)}  {shown}", *by_phase(ordinary, _undo)]
+        lines += [f"{click.style(name, bold=True)}  {shown}", *by_phase(ordinary, last)]
         if handlers := [step for step in part if step.part == "handler"]:
-            lines += ["", f"  {_heading('Handlers, when they are notified')}", *_table(handlers, 0, _undo)]
+            lines += ["", f"  {_heading('Handlers, when they are notified')}", *_table(handlers, 0, last)]
         lines.append("")
     hosts_of_all = {host for step in steps for host in step.hosts}
-    return [*lines, f"{count(len(steps), 'step')} on {count(len(hosts_of_all), 'host')}"]
+    rest = "" if undoable else "; no step has a rollback handler"
+    return [*lines, f"{count(len(steps), 'step')} on {count(len(hosts_of_all), 'host')}{rest}"]
 
 
 def by_phase(steps: Sequence[PlannedStep], last: Any) -> list[str]:
@@ -108,6 +111,10 @@ def _undo(step: PlannedStep) -> str:
     if step.undo:
         return f"undone by: {', '.join(step.undo)}"
     return "not undone" if step.changes else ""
+
+
+def _nothing(step: PlannedStep) -> str:
+    return ""
 
 
 def _tags(step: PlannedStep) -> str:

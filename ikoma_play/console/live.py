@@ -121,14 +121,14 @@ class LiveView:
         self._live.stop()
 
     def go_on(self) -> None:
-        self._live.start()
+        self._live.start(refresh=True)
 
     def _note(self, event: Event) -> None:
         """Keep up what the moving part shows."""
         match event:
             case RunStarted():
                 self._check, self._known = event.check, event.steps
-                self._live.start()
+                self._live.start(refresh=True)
             case PlayStarted():
                 self._hosts = len(event.hosts)
             case StepStarted():
