@@ -41,7 +41,9 @@ class Call:
         self.step = prepared.step
         self.host = host
         self.frame = frame
-        self.view = host.variables.view(play.variables, self.step, frame.params, prepared.find, self.run.secrets.see)
+        self.view = host.variables.view(
+            play.variables, self.step, frame.params, prepared.find, self.run.secrets.see, frame.keep
+        )
         self.templar = Templar(self.view)
         self.hidden = False
         self.title = self.step.title

@@ -19,7 +19,7 @@ def opened(hosts: list[HostRun], node: Block, frame: Frame) -> list[tuple[HostRu
 
 
 def open_on(host: HostRun, handlers: tuple[Node, ...] | str, frame: Frame, position: Position, title: str) -> Undo:
-    entry = Undo(handlers, Frame(frame.params, "rollback", keep={}), position, title)
+    entry = Undo(handlers, Frame(frame.params, "rollback"), position, title)
     host.undo.append(entry)
     host.open.append(entry)
     return entry

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..language.templating import Layer
 from ..model import Failure, Outcome, Status, Step
 from .calls import Call
 from .outcomes import Done
@@ -118,5 +117,5 @@ def _undoable(host: HostRun, step: Step, frame: Frame, done: Done) -> None:
     kept = {**host.variables.results, **(frame.keep or {}), "result": result}
     if step.register:
         kept[step.register] = result
-    inside = Frame((*frame.params, Layer(kept, authored=False, foreign=True)), "rollback", keep=kept)
+    inside = Frame(frame.params, "rollback", keep=kept)
     host.undo.append(Undo(step.rollback, inside, step.position, step.title, touched=True))

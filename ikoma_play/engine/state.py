@@ -68,7 +68,7 @@ class Frame:
     """Where in a run a step stands. `params` are layers that includes and rollbacks put around it.
 
     `kind` is step, handler or rollback; `rescued` says that a block around it has a rescue;
-    `keep` also takes what is registered, so that handlers of a rollback see one another's results."""
+    `keep` are the results that a rollback sees: as they were when the step was done, and its own."""
 
     params: tuple[Layer, ...] = ()
     kind: str = "step"

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from types import GeneratorType
 from typing import Any, NoReturn
 
 import jinja2
@@ -31,16 +30,7 @@ from .text import Unsafe
 Find = Callable[[str, str], Path]  # kind (files, templates, …) and name → a file of the runner
 
 _DELIMITERS = ("{{", "{%", "{#")
-_VIEWS: tuple[type[Any], ...] = (
-    GeneratorType,
-    range,
-    map,
-    filter,
-    zip,
-    type({}.keys()),
-    type({}.values()),
-    type({}.items()),
-)
+_VIEWS: tuple[type[Any], ...] = (Iterator, range, KeysView, ValuesView, ItemsView)
 
 
 class Omit:

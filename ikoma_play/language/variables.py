@@ -247,8 +247,10 @@ class HostVariables:
         params: tuple[Layer, ...] = (),
         find: Find | None = None,
         seen: Callable[[str, Any], None] | None = None,
+        results: Mapping[str, Any] | None = None,
     ) -> Variables:
-        """Everything that the step sees on this host. `params` are those of the includes around it."""
+        """Everything that the step sees on this host. `params` are those of the includes around it;
+        `results` take the place of the host's own (a rollback sees them as they were)."""
         mine = play.of(step)
         return Variables(
             *play.defaults,
@@ -262,7 +264,7 @@ class HostVariables:
             *mine.role_vars,
             *mine.own,
             self._included,
-            self._results,
+            self._results if results is None else Layer(results, authored=False, foreign=True),
             *mine.params,
             *params,
             self._extra,

@@ -37,4 +37,6 @@ def test_case(case: dict[str, Any], tmp_path: Path) -> None:
         assert told, "nothing failed"
         failure = told[0][1]
         assert failure is not None
-        assert case["error"] in f"{failure.message}\n{failure.evidence}\n{failure.remedy}", f"the failure says {failure}"
+        assert case["error"] in f"{failure.message}\n{failure.evidence}\n{failure.remedy}", (
+            f"the failure says {failure}"
+        )
