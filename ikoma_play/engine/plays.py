@@ -50,12 +50,12 @@ class PlayRun:
             host.ended, host.ended_role = False, None
             host.notified.clear()
         run.play_hosts = [host.name for host in hosts]
-        run.seen.update(run.play_hosts)
         name = self.play.name or (", ".join(map(str, _listed(self.play.hosts))))
         batches = list(self._batches(hosts, templar)) or [[]]
         for number, batch in enumerate(batches):
             self.batch = [host for host in batch if not (host.failed or host.unreachable)]
             run.play_batch = [host.name for host in self.batch]
+            run.seen.update(run.play_batch)
             if number == 0 or self.batch:
                 title = str(_rendered(templar, name))
                 run.emit(PlayStarted(run.id, time.time(), title, tuple(run.play_batch)))

@@ -124,16 +124,12 @@ class Walk:
     def _wanted(self, step: Step, frame: Frame) -> bool:
         """Whether tags, --start-at-step and --step let this step run."""
         options, start = self.run.options, self.run.start_at
-        if frame.kind == "rollback":
+        if frame.kind != "step":  # what was notified, and what is to be undone, is due whatever was asked for
             return True
         if start.name is not None:
             if step.name != start.name and not fnmatchcase(step.name, start.name):
                 return False
             start.name = None
-        if (options.tags or options.skip_tags) and not chosen(step.tags, options.tags, options.skip_tags):
-            return False
-        if not step.tags and not options.tags and self.run.confirm is None:
-            return True
         if not chosen(step.tags, options.tags, options.skip_tags):
             return False
         return self.run.confirm is None or step.tool == "meta" or self._confirmed(step)
