@@ -14,7 +14,7 @@ mkdir -p "$place/config" "$place/migrations" "$place/seeds" "$place/src"
 cp "$source/docker-compose.yml" "$place/"
 cp -r "$source/migrations/." "$place/migrations/"
 cp -r "$source/seeds/." "$place/seeds/"
-cp -r "$source/Dockerfile" "$source/.dockerignore" "$source/guestbook" "$place/src/"
+cp -r "$source/." "$place/src/"
 install -m 600 "$env" "$place/.env"
 # Phase 3
 postgres -d postgres -c "CREATE DATABASE \"$app\""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from .command import CHECKOUT, Ikoma
@@ -16,14 +19,18 @@ NOBODY = 65534
 DEMOTED = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
 
 
-def as_ordinary_user(folder: Path) -> Ikoma:
-    """`ikoma-play` in `folder`, which becomes that user's own."""
-    if os.geteuid() != 0:
-        return Ikoma(folder)
+@contextlib.contextmanager
+def ordinary_user() -> Iterator[Ikoma]:
+    """`ikoma-play` in a folder of that user's own; pytest's folders are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="ikoma-play-user-") as place:
+        Path(place).chmod(0o755)
+        folder = Path(place, "home")
+        folder.mkdir()
+        yield _demoted(folder) if os.geteuid() == 0 else Ikoma(folder)
+
+
+def _demoted(folder: Path) -> Ikoma:
     os.chown(folder, NOBODY, NOBODY)
-    for parent in folder.parents:  # pytest keeps its folders to itself
-        if parent.stat().st_uid == 0 and str(parent).startswith("/tmp/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
     libraries = Path(sysconfig.get_path("purelib"))
     python = next((path for path in (sys.executable, "/usr/bin/python3") if _runs(path)), None)
     if python is None:
@@ -36,7 +43,7 @@ def as_ordinary_user(folder: Path) -> Ikoma:
 
 def _runs(python: str) -> bool:
     """Whether an ordinary user can run it, and the libraries of this one suit it."""
-    asked = [*DEMOTED, python, "-c", "import sys; print(*sys.version_info[:2])"]
+    asked = [*DEMOTED, "env", python, "-c", "import sys; print(*sys.version_info[:2])"]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False, cwd="/").stdout.split()
     return answer == [str(part) for part in sys.version_info[:2]]
 
