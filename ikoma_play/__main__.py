@@ -12,6 +12,9 @@ def main() -> int:
     if sys.argv[1:] == ["--version"]:  # scripts ask for it and wait, so nothing else is loaded first
         sys.stdout.write(f"ikoma-play {__version__}\n")
         return 0
+    import gc
+
+    gc.set_threshold(50_000)  # what is loaded at start stays; looking through it again and again costs time
     from .cli.main import main as run
 
     return run(sys.argv[1:])

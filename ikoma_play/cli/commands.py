@@ -8,14 +8,15 @@ import click
 
 from .. import __version__
 
+# Its file, and what --help says of it: known here so that --help loads none of them.
 COMMANDS = {
-    "run": "run",
-    "check": "check",
-    "plan": "plan",
-    "exec": "execute",
-    "tools": "tools",
-    "inventory": "inventory",
-    "schema": "schema",
+    "run": ("run", "Run playbooks from beginning to end."),
+    "check": ("check", "Find everything that is wrong with playbooks, without running anything."),
+    "plan": ("plan", "Show hosts and steps in order, and what would undo each."),
+    "exec": ("execute", "Call one tool on a host and print its result as JSON."),
+    "tools": ("tools", "List the tools, or show one tool's arguments."),
+    "inventory": ("inventory", "Show groups, hosts and their variables."),
+    "schema": ("schema", "Print the JSON Schema of playbooks or inventories, for editors."),
 }
 
 
@@ -28,9 +29,13 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        found = importlib.import_module(f"{__package__}.{COMMANDS[cmd_name]}").command
+        found = importlib.import_module(f"{__package__}.{COMMANDS[cmd_name][0]}").command
         assert isinstance(found, click.Command)
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -86,7 +86,7 @@ def test_a_mistake_of_ours_is_one_sentence_and_debugging_shows_the_rest(tmp_path
     """A subcommand whose file is not there stands for any exception that nobody expected."""
     script = (
         "import sys; from ikoma_play.cli import commands; from ikoma_play.cli.main import main\n"
-        "commands.COMMANDS['run'] = 'nothing_there'\n"
+        "commands.COMMANDS['run'] = ('nothing_there', '')\n"
         "sys.exit(main(['run', 'x']))\n"
     )
 
