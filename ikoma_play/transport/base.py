@@ -111,8 +111,11 @@ class Transport(ABC):
         return self.stat(path) is not None
 
     def mkdir(self, path: str, mode: int = 0o755) -> bool:
-        """Make a directory with its parents; True when it was not there."""
-        if self.stat(path, follow=True) is not None:
+        """Make a directory with its parents; True when it was not there. Raises StepError for a file in the way."""
+        there = self.stat(path, follow=True)
+        if there is not None:
+            if there.kind != "directory":
+                raise StepError(f"cannot make the directory {path}: a {there.kind} is there")
             return False
         self.demand(Command(("mkdir", "-p", "-m", f"{mode:o}", "--", path)))
         return True

@@ -91,24 +91,24 @@ class DryTransport(Transport):
         return shown.stat
 
     def scan(self, path: str, recurse: bool = False) -> Sequence[Stat]:
+        if not self._shown:
+            return self.inner.scan(path, recurse)
+        found = self._entries(path)
+        if recurse:
+            for entry in list(found):
+                found += self.scan(entry.path, recurse) if entry.kind == "directory" else ()
+        return sorted(found, key=lambda entry: entry.path)
+
+    def _entries(self, path: str) -> list[Stat]:
         root = posixpath.normpath(path)
         shown = self._look_up(root)
         if shown is not None and (shown.stat is None or shown.stat.kind != "directory"):
             return []
         origin = root if shown is None else shown.origin
-        found: dict[str, Stat] = {}
-        for entry in self.inner.scan(origin, recurse) if origin else ():
-            name = posixpath.join(root, posixpath.relpath(entry.path, origin))
-            now = self.stat(name)
-            if now is not None:
-                found[name] = now
-        for name, change in self._shown.items():
-            below = posixpath.dirname(name) == root or (recurse and name.startswith(root.rstrip("/") + "/"))
-            if below and change.stat is not None and self._look_up(name) is change:
-                found[name] = change.stat
-        return [
-            replace(found[name], path=posixpath.join(path, posixpath.relpath(name, root))) for name in sorted(found)
-        ]
+        names = {posixpath.basename(entry.path) for entry in (self.inner.scan(origin) if origin else ())}
+        names |= {posixpath.basename(name) for name in self._shown if posixpath.dirname(name) == root}
+        found = ((name, self.stat(posixpath.join(root, name))) for name in sorted(names))
+        return [replace(entry, path=posixpath.join(path, name)) for name, entry in found if entry is not None]
 
     def tunnel(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]:
         return self.inner.tunnel(address, port)
@@ -124,7 +124,10 @@ class DryTransport(Transport):
     # --- changes of files ---
 
     def mkdir(self, path: str, mode: int = 0o755) -> bool:
-        if self.stat(path, follow=True) is not None:
+        there = self.stat(path, follow=True)
+        if there is not None:
+            if there.kind != "directory":
+                raise StepError(f"cannot make the directory {path}: a {there.kind} is there")
             return False
         parent = posixpath.dirname(posixpath.normpath(path))
         if parent and parent != path and self.stat(parent, follow=True) is None:

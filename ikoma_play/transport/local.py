@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import errno
 import grp
 import os
 import pwd
@@ -17,13 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from ..errors import NotFound, StepError, Unavailable
+from ..errors import NotFound, StepError
 from ..model import Command, Host, Progress, Result
 from .base import Stat, Transport, ignore
-from .process import CHUNK, Process, cannot_start
-
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+from .faults import NOT_THERE, told
+from .process import CHUNK, Process, cannot_start, passing_on
 
 
 class LocalTransport(Transport):
@@ -41,7 +38,7 @@ class LocalTransport(Transport):
             except OSError as error:
                 return cannot_start(command.argv, command.cwd, error)
             if on_output is not None:
-                process.on_chunk = _passing_on(on_output)
+                process.on_chunk = passing_on(on_output)
             if command.stdin is not None:
                 process.feed(command.stdin)
                 process.finish_input()
@@ -126,6 +123,11 @@ class LocalTransport(Transport):
 
     def close(self) -> None:
         pass
+
+    def become(self, user: str, method: str = "sudo", password: str | None = None, flags: str = "") -> Transport:
+        from .become import become_locally
+
+        return become_locally(self, user, method, password, flags)
 
     # --- the same as the base's, without a process ---
 
@@ -217,28 +219,6 @@ class LocalTransport(Transport):
 
 
 @contextmanager
-def told(deed: str, path: str) -> Iterator[None]:
-    """An OSError about `path` made an error of ours: what, where, cause, remedy."""
-    try:
-        yield
-    except OSError as error:
-        raise translated(deed, path, error) from error
-
-
-def translated(deed: str, path: str, error: OSError) -> StepError:
-    message = f"cannot {deed} {path}: {(error.strerror or str(error)).lower()}"
-    if error.errno in NO_SPACE:
-        return Unavailable(message, remedy="Free some disk space (df -h shows how much is left) and run this again.")
-    if error.errno == errno.ENOENT:
-        return NotFound(message, remedy="Check the path; its directory must exist.")
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return StepError(message, remedy="Run as a user who may do this (become), or change the permissions.")
-    if error.errno == errno.EROFS:
-        return StepError(message, remedy="The file system is mounted read-only: remount it, or use another path.")
-    return StepError(message)
-
-
-@contextmanager
 def _output_file(path: str | None) -> Iterator[int]:
     """Where standard output goes: a pipe, or the host's file, flushed to the disk at the end."""
     if path is None:
@@ -252,14 +232,6 @@ def _output_file(path: str | None) -> Iterator[int]:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _passing_on(on_output: Callable[[bytes], None]) -> Callable[[int, bytes], bytes]:
-    def pass_on(stream: int, data: bytes) -> bytes:
-        on_output(data)
-        return data
-
-    return pass_on
 
 
 def _uid(owner: str | int) -> int:

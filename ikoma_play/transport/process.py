@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -220,8 +221,20 @@ def cannot_start(argv: Sequence[str], cwd: str | None, error: OSError) -> Result
             f"cannot run {argv[0]} in {cwd}: {error.strerror}",
             remedy=f"Make the directory {cwd} first, or name another.",
         )
-    if isinstance(error, FileNotFoundError):
+    # A directory on PATH that may not be looked into gives "permission denied" for every name.
+    nowhere = "/" not in argv[0] and shutil.which(argv[0], os.F_OK) is None
+    if isinstance(error, FileNotFoundError) or nowhere:
         return Result(NOT_FOUND, stderr=f"{argv[0]}: command not found\n".encode())
     if isinstance(error, PermissionError) or error.errno in (8, 20):  # ENOEXEC, ENOTDIR
         return Result(NOT_EXECUTABLE, stderr=f"{argv[0]}: cannot be executed: {error.strerror}\n".encode())
     raise StepError(f"cannot run {argv[0]}: {error.strerror}")
+
+
+def passing_on(on_output: Callable[[bytes], None]) -> Callable[[int, bytes], bytes]:
+    """An on_chunk that shows everything to `on_output` and keeps it."""
+
+    def pass_on(stream: int, data: bytes) -> bytes:
+        on_output(data)
+        return data
+
+    return pass_on

@@ -1,0 +1,145 @@
+"""The verbs about files, for roads that can only run commands: each is one small script of a POSIX shell.
+
+Paths and values reach the scripts as arguments, never as part of their text.
+"""
+
+from __future__ import annotations
+
+import errno
+import posixpath
+import stat as bits
+from collections.abc import Sequence
+from secrets import token_hex
+from typing import BinaryIO
+
+from ..errors import CommandFailed, StepError
+from ..model import Command, Result
+from .base import Stat, Transport
+from .faults import translated
+
+SAID = {
+    "No space left on device": errno.ENOSPC,
+    "Disk quota exceeded": errno.EDQUOT,
+    "Permission denied": errno.EACCES,
+    "Operation not permitted": errno.EPERM,
+    "Read-only file system": errno.EROFS,
+    "No such file or directory": errno.ENOENT,
+    "Directory nonexistent": errno.ENOENT,  # dash, of a file it is to make
+    "Not a directory": errno.ENOTDIR,
+    "Is a directory": errno.EISDIR,
+}
+
+STAT = """
+export LC_ALL=C
+if [ "$2" = follow ]; then exec stat -L -c '%f %s %Y %u %g %U %G' -- "$1"; fi
+stat -c '%f %s %Y %u %g %U %G' -- "$1" || exit
+if [ -L "$1" ]; then exec readlink -n -- "$1"; fi
+"""
+
+SCAN = r"""
+export LC_ALL=C
+depth=$2
+exec find "${1%/}/" -mindepth 1 $depth -printf '%y %m %s %T@ %U %G %u %g\0%p\0%l\0'
+"""
+
+WRITE = """
+export LC_ALL=C
+path=$1 beside=$2 mode=$3
+if [ -d "$path" ] && [ ! -L "$path" ]; then echo 'Is a directory' >&2; exit 1; fi
+trap 'rm -f -- "$beside"' EXIT HUP INT TERM
+(umask 077; exec cat > "$beside") || exit
+if [ -f "$path" ] && [ ! -L "$path" ]; then
+  owner=$(stat -c %u:%g -- "$path")
+  chown "$owner" -- "$beside" 2>/dev/null || chgrp "${owner#*:}" -- "$beside" 2>/dev/null
+  : "${mode:=$(stat -c %a -- "$path")}"
+fi
+chmod "${mode:-644}" -- "$beside" || exit
+sync -- "$beside" || exit
+mv -fT -- "$beside" "$path" || exit
+trap - EXIT
+sync -- "${path%/*}/" 2>/dev/null || :
+"""
+
+
+class ShelledTransport(Transport):
+    """A transport whose `run` is all there is."""
+
+    def read(self, path: str) -> bytes:
+        result = self._script('exec cat -- "$1"', path)
+        self._demand("read", path, result)
+        if result.dropped:
+            raise StepError(f"{path} is too large to be read at once", remedy="Use a command that works on the host.")
+        return result.stdout
+
+    def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
+        folder, name = posixpath.split(path)
+        beside = posixpath.join(folder, f".{name[:200]}.{token_hex(6)}")
+        target = path if folder else f"./{name}"
+        shown = "" if mode is None else f"{mode:o}"
+        command = Command(("/bin/sh", "-c", WRITE, "sh", target, beside, shown), stdin=data)
+        self._demand("write", path, self.run(command))
+
+    def stat(self, path: str, follow: bool = False) -> Stat | None:
+        result = self._script(STAT, path, "follow" if follow else "")
+        if not result.ok and _cause(result) in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        self._demand("look at", path, result)
+        line, _, target = result.stdout.decode("utf-8", "surrogateescape").partition("\n")
+        raw, size, mtime, uid, gid, owner, group = line.split(" ")
+        mode = int(raw, 16)
+        return Stat(
+            path,
+            _kind(mode),
+            bits.S_IMODE(mode),
+            int(size),
+            float(mtime),
+            int(uid),
+            int(gid),
+            "" if owner == "UNKNOWN" else owner,
+            "" if group == "UNKNOWN" else group,
+            target,
+        )
+
+    def scan(self, path: str, recurse: bool = False) -> Sequence[Stat]:
+        depth = () if recurse else ("-maxdepth", "1")
+        script = SCAN.replace("$depth", " ".join(depth)).replace("depth=$2\n", "")
+        result = self._script(script, path)
+        if not result.ok and not result.stdout and _cause(result) in (errno.ENOENT, errno.ENOTDIR):
+            return []
+        if not (result.ok or _cause(result) == errno.ENOENT):  # an entry may go away meanwhile
+            self._demand("list", path, result)
+        parts = result.stdout.decode("utf-8", "surrogateescape").split("\0")
+        found = [
+            _scanned(head, posixpath.join(path, posixpath.relpath(name, f"{path.rstrip('/')}/")), target)
+            for head, name, target in zip(parts[0::3], parts[1::3], parts[2::3], strict=False)
+        ]
+        return sorted(found, key=lambda entry: entry.path)
+
+    def _script(self, script: str, *arguments: str) -> Result:
+        return self.run(Command(("/bin/sh", "-c", script, "sh", *arguments), changes=False))
+
+    def _demand(self, deed: str, path: str, result: Result) -> None:
+        if result.ok:
+            return
+        number = _cause(result)
+        if number is None:
+            raise CommandFailed(Command((deed, path)), result, f"cannot {deed} {path}")
+        text = next(text for text, known in SAID.items() if known == number)
+        raise translated(deed, path, OSError(number, text))
+
+
+def _cause(result: Result) -> int | None:
+    said = result.stderr.decode("utf-8", "replace")
+    return next((number for text, number in SAID.items() if text in said), None)
+
+
+def _kind(mode: int) -> str:
+    kinds = {bits.S_IFREG: "file", bits.S_IFDIR: "directory", bits.S_IFLNK: "link"}
+    return kinds.get(bits.S_IFMT(mode), "other")
+
+
+def _scanned(head: str, path: str, target: str) -> Stat:
+    letter, mode, size, mtime, uid, gid, owner, group = head.split(" ")
+    kind = {"f": "file", "d": "directory", "l": "link"}.get(letter, "other")
+    owner, group = "" if owner == uid else owner, "" if group == gid else group
+    return Stat(path, kind, int(mode, 8), int(size), float(mtime), int(uid), int(gid), owner, group, target)

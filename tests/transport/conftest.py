@@ -1,0 +1,65 @@
+"""Every implementation of Transport, each one parameter of the fixture that the contract suite runs on."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ikoma_play.model import Host
+from ikoma_play.transport.base import Transport
+from ikoma_play.transport.dry import DryTransport
+from ikoma_play.transport.local import LocalTransport
+
+NOBODY = 65534
+Open = Callable[[Path], Transport]
+
+
+def local(folder: Path) -> Transport:
+    return LocalTransport(Host("here"))
+
+
+def dry(folder: Path) -> Transport:
+    return DryTransport(LocalTransport(Host("here")))
+
+
+def other_user(folder: Path) -> Transport:
+    """Root's way to another user; everything goes through commands, as over SSH."""
+    os.chown(folder, NOBODY, pwd.getpwnam("nobody").pw_gid)
+    return LocalTransport(Host("here")).become("nobody")
+
+
+ROADS: dict[str, Open] = {"local": local, "dry": dry}
+if os.geteuid() == 0:
+    ROADS["other user"] = other_user
+
+
+@pytest.fixture(params=list(ROADS))
+def road(request: pytest.FixtureRequest, folder: Path) -> Iterator[Transport]:
+    on = ROADS[request.param](folder)
+    yield on
+    on.close()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A directory of the host that the road may do anything in; not pytest's, which only its own user may enter."""
+    os.umask(0o022)
+    with open_folder() as made:
+        yield made
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="ikoma-test-"))
+    made.chmod(0o755)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
