@@ -54,7 +54,7 @@ class Commands(click.Group):
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Run playbooks that deploy, check and roll back applications, on this machine or over SSH.
+    """The runbook as a program: playbooks that deploy applications and verify what they did.
 
     The first thing to try, with nothing installed: ikoma-play run deploy
     """

@@ -68,6 +68,9 @@ def _misused(error: Exception) -> int:
     """A wrong option, argument or command name, as click found it."""
     import click
 
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return status.USED_WRONGLY
     if isinstance(error, click.UsageError):
         place = error.ctx.command_path if error.ctx else NAME
         sentence, _, guess = error.format_message().partition(" Did you mean")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -46,6 +48,11 @@ become = together(
     click.option("-K", "--ask-become-pass", "ask_pass", is_flag=True, help="Ask for the password for that."),
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output, for programs.")
+
+
+def room() -> int:
+    """How many columns a line on standard output may take; 0 where it is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def words(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from .. import shipped
 from ..console.columns import columns
 from ..errors import UsageError
 from ..spelling import did_you_mean, listed
+from .options import room
 
 SUFFIXES = (".yml", ".yaml")
 
@@ -47,8 +48,12 @@ def known_playbooks() -> dict[str, Path]:
 
 def listing() -> list[str]:
     """Those playbooks for a person: each name with the first line of its opening comment."""
-    rows = [(name, _purpose(path), str(path)) for name, path in known_playbooks().items()]
-    return [*columns(rows, indent=0), "", "Run one: ikoma-play run NAME. See its steps: ikoma-play plan NAME"]
+    rows = [(name, _purpose(path)) for name, path in known_playbooks().items()]
+    return [
+        *columns(rows, indent=0, room=room()),
+        "",
+        "Run one: ikoma-play run NAME. See its steps: ikoma-play plan NAME",
+    ]
 
 
 def _purpose(path: Path) -> str:

@@ -52,7 +52,7 @@ def table(found: list[Tool]) -> list[str]:
     for title, dotted in (("The platform's tools", True), ("General tools", False)):
         rows = [(tool.name, tool.access.label, tool.summary) for tool in found if tool.dotted is dotted]
         if rows:
-            lines += ["", click.style(title, bold=True), *columns(rows)]
+            lines += ["", click.style(title, bold=True), *columns(rows, room=options.room())]
     return [*lines[1:], "", "One tool's arguments: ikoma-play tools TOOL"]
 
 
@@ -66,7 +66,7 @@ def page(tool: Tool) -> list[str]:
     if not tool.parameters and not tool.open:
         return [*lines, "  It takes no arguments."]
     rows = [_argument(tool, parameter) for parameter in tool.parameters]
-    lines += [click.style("Arguments", bold=True), *columns(rows)]
+    lines += [click.style("Arguments", bold=True), *columns(rows, room=options.room())]
     return [*lines, "  … and any other name"] if tool.open else lines
 
 
