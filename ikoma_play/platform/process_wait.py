@@ -107,6 +107,6 @@ class Wait:
             parts.append(f"its health check said:\n{self.said[plan.service]}")
         raise Unhealthy(
             f"service {plan.service} {what}",
-            remedy="See what it printed, apps.logs shows more; a wrong value in .env or a missing database is frequent.",
+            remedy="See what it printed, apps.logs shows more; often a value in .env is wrong or the database is away.",
             evidence="\n".join(parts),
         )

@@ -196,17 +196,24 @@ def _check_postgres(on: Transport, found: Settings) -> tuple[bool, str]:
 
 
 def _check_apps_root(on: Transport, found: Settings) -> tuple[bool, str]:
-    there = on.stat(found.apps_root, follow=True)
-    if there is None:
-        return False, f"{found.apps_root} is not there. Make it: mkdir -p {found.apps_root}"
-    if there.kind != "directory":
-        return False, f"{found.apps_root} is no directory"
-    if not on.dry and not on.run(Command(("test", "-w", found.apps_root), changes=False)).ok:
-        return False, f"{found.apps_root} cannot be written by the user that we are there"
+    path = found.apps_root
+    while (there := on.stat(path, follow=True)) is None and path != posixpath.dirname(path):
+        path = posixpath.dirname(path)
+    if there is None or there.kind != "directory":
+        return False, f"{path} is no directory, so applications cannot lie in {found.apps_root}"
+    if not _made_here(on, path) and not on.run(Command(("test", "-w", path), changes=False)).ok:
+        return False, f"the user that we are on {on.host.name} may not write in {path}. Give it the right to"
     free, said = _space(on, found.apps_root)
     if 0 <= free < LEAST_SPACE:
         return False, f"{found.apps_root} is nearly full: {said}. Free space there, old backups and images first."
-    return True, f"{found.apps_root} can be written"
+    return True, f"{path} can be written" + (
+        "" if path == found.apps_root else f"; {found.apps_root} will be made there"
+    )
+
+
+def _made_here(on: Transport, path: str) -> bool:
+    """Whether check mode would have made it: then only the record knows it."""
+    return on.dry and not on.run(Command(("test", "-e", path), changes=False)).ok
 
 
 def _space(on: Transport, path: str) -> tuple[int, str]:
