@@ -86,6 +86,7 @@ class DockerHost:
                 "BASE_IMAGE": self.base_image,
             },
         }
+        (self.folder / "apps").mkdir(exist_ok=True)
         hosts = {"here": variables | more}
         (self.folder / "hosts.yml").write_text(
             json.dumps({"all": {"children": {"apps": {"hosts": hosts}}}})  # JSON is YAML

@@ -150,7 +150,6 @@ def test_postgresql_that_does_not_run(docker_host: DockerHost) -> None:
 
 def test_a_full_disk(docker_host: DockerHost) -> None:
     apps = docker_host.folder / "apps"
-    apps.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", apps], check=True)
     try:
         done = docker_host.run("deploy", expect=FAILED)
