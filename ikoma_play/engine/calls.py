@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import IkomaError, TemplateFailed
 from ..language.templating import Layer, Templar, Variables
@@ -23,18 +23,16 @@ from ..model import (
 )
 from . import loops, outcomes, reach
 from .outcomes import Done
+from .prepared import Prepared
 from .scope import StepScope
+from .stage import Stage
 from .state import Frame, HostRun, truth
-
-if TYPE_CHECKING:
-    from .plays import PlayRun
-    from .prepared import Prepared
 
 
 class Call:
     """One call of a step's tool on one host, or of a loop of them."""
 
-    def __init__(self, play: PlayRun, prepared: Prepared, host: HostRun, frame: Frame) -> None:
+    def __init__(self, play: Stage, prepared: Prepared, host: HostRun, frame: Frame) -> None:
         self.play = play
         self.run = play.run
         self.prepared = prepared

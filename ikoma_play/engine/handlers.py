@@ -5,21 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from ..errors import IkomaError
 from ..language.templating import Templar
 from ..model import Node, Step
+from .stage import Stage
 from .state import Frame, HostRun
-
-if TYPE_CHECKING:
-    from .plays import PlayRun
 
 
 class Handlers:
     """The handlers of one play; those of roles that are included later join at the end."""
 
-    def __init__(self, play: PlayRun, nodes: Sequence[Node]) -> None:
+    def __init__(self, play: Stage, nodes: Sequence[Node]) -> None:
         self.play = play
         self.steps: list[Step] = []
         self._lock = Lock()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import IkomaError, NotFound
 from ..language import load_role, load_steps
@@ -15,10 +15,8 @@ from ..model import Host, Node, Step
 from . import outcomes
 from .calls import Call
 from .outcomes import Done
+from .stage import Stage
 from .state import HostRun
-
-if TYPE_CHECKING:
-    from .plays import PlayRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Brought:
 class Includes:
     """Dynamic includes of one play. A file is read once for each step that includes it."""
 
-    def __init__(self, play: PlayRun) -> None:
+    def __init__(self, play: Stage) -> None:
         self.play = play
         self.run = play.run
         self._read: dict[tuple[Any, ...], tuple[Node, ...]] = {}

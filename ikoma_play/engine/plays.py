@@ -17,8 +17,9 @@ from .handlers import Handlers
 from .includes import Includes
 from .prepared import Prepared, prepare
 from .settling import settle
+from .stage import Failed
 from .state import Frame, HostRun, RunState, truth
-from .walking import Failed, Walk
+from .walking import Walk
 
 FOREVER = 1_000_000
 

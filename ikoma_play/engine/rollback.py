@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..model import Block, Node, Position
+from .stage import Stage
 from .state import Frame, HostRun, Undo
-
-if TYPE_CHECKING:
-    from .plays import PlayRun
 
 
 def opened(hosts: list[HostRun], node: Block, frame: Frame) -> list[tuple[HostRun, Undo]]:
@@ -31,7 +27,7 @@ def closed(opened: list[tuple[HostRun, Undo]]) -> None:
             host.open.remove(entry)
 
 
-def undo(play: PlayRun, host: HostRun) -> None:
+def undo(play: Stage, host: HostRun) -> None:
     """Run the handlers of everything the host had completed, the newest first."""
     entries, host.undo, host.open = host.undo, [], []
     before = host.tally.rolled_back

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..model import Failure, Outcome, Status, Step
 from .calls import Call
 from .outcomes import Done
+from .stage import Stage
 from .state import Frame, HostRun, Undo
 
-if TYPE_CHECKING:
-    from .plays import PlayRun
 
-
-def settle(play: PlayRun, call: Call, done: Done, quiet: bool = False) -> bool:
+def settle(play: Stage, call: Call, done: Done, quiet: bool = False) -> bool:
     """Take in what a step came to on a host; True when the host fails by it. `quiet` tells and counts nothing."""
     host, step, frame = call.host, call.step, call.frame
     keep_result(host, step, frame, done)
@@ -28,7 +26,7 @@ def settle(play: PlayRun, call: Call, done: Done, quiet: bool = False) -> bool:
         keep_failure(host, step, done)
     shown = _as_rollback(outcome) if frame.kind == "rollback" else outcome
     if not quiet:
-        count(host, shown, done.changed, frame)
+        count(host, shown, done.changed, frame, _times(step, outcome))
         event = call.finished(shown)
         if bad:
             play.run.failed_with(host, event)
@@ -59,7 +57,7 @@ def keep_failure(host: HostRun, step: Step, done: Done) -> None:
     host.variables.results["ansible_failed_result"] = done.registered()
 
 
-def count(host: HostRun, outcome: Outcome, changed: bool, frame: Frame) -> None:
+def count(host: HostRun, outcome: Outcome, changed: bool, frame: Frame, times: int = 1) -> None:
     """A step counts once on each host, as Ansible counts; a rollback handler under its own names."""
     tally, status = host.tally, outcome.status
     if status is Status.ROLLED_BACK:
@@ -76,9 +74,16 @@ def count(host: HostRun, outcome: Outcome, changed: bool, frame: Frame) -> None:
         else:
             tally.failed += 1
     else:
-        tally.ok += 1
+        tally.ok += times
         tally.changed += changed
         tally.ignored += outcome.ignored
+
+
+def _times(step: Step, outcome: Outcome) -> int:
+    """How often a step counts: a loop of includes counts each, as Ansible does."""
+    if step.loop is None or step.tool not in ("include_tasks", "include_role"):
+        return 1
+    return sum(1 for item in outcome.items if item.status is not Status.SKIPPED)
 
 
 def _as_rollback(outcome: Outcome) -> Outcome:
@@ -88,7 +93,7 @@ def _as_rollback(outcome: Outcome) -> Outcome:
     return replace(outcome, status=Status.ROLLBACK_FAILED if bad else Status.ROLLED_BACK)
 
 
-def _notify(play: PlayRun, call: Call, done: Done) -> Done:
+def _notify(play: Stage, call: Call, done: Done) -> Done:
     if not done.changed or call.frame.kind == "rollback":
         return done
     for name in call.step.notify:

@@ -232,11 +232,10 @@ class RunState:
         return sorted({*host.groups, *added} - {"all"})
 
     def view_of(self, name: str) -> Variables | None:
-        """A host's variables outside any step, None for a name that no inventory has."""
+        """A host's variables outside any play, None for a name that no inventory has."""
         if not any(name in known for known in (self.hosts, self.inventory.hosts, self.added_hosts, RUNNER)):
             return None
-        assert self.play is not None
-        return self.host(name).variables.view(self.play, seen=self.secrets.see)
+        return self.host(name).variables.outside(self.secrets.see)
 
     def _magic(self, host: Host) -> Mapping[str, Any]:
         """What the engine itself says on a host; worked out when it is looked up."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import Interrupted
 from ..language.templating import Templar
@@ -13,19 +13,15 @@ from . import rollback
 from .calls import Call
 from .outcomes import Done
 from .settling import keep_result, settle
+from .stage import Failed, Stage
 from .state import Frame, HostRun, truth
 from .tags import chosen
-
-if TYPE_CHECKING:
-    from .plays import PlayRun
-
-Failed = dict[str, HostRun]
 
 
 class Walk:
     """One play's steps on sets of hosts. Every method gives the hosts that failed and were not mended."""
 
-    def __init__(self, play: PlayRun) -> None:
+    def __init__(self, play: Stage) -> None:
         self.play = play
         self.run = play.run
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from jinja2 import Environment
 
 from ..errors import TemplateFailed
-from .filters import FALSE_WORDS, TRUE_WORDS, flags
+from .filters import FALSE_WORDS, TRUE_WORDS
+from .filters_text import flags
 
 TESTS: dict[str, Callable[..., bool]] = {}
 _F = TypeVar("_F", bound=Callable[..., bool])

@@ -1,57 +1,38 @@
-"""Ansible's lookups (`lookup('file', 'x')`, `query('dict', d)`), in one table.
-
-A lookup gets its terms, its options and the Templar that asks; it gives a list. Files are the
-runner's, found beside the role and the playbook.
-"""
+"""Ansible's lookups (`lookup('env', 'HOME')`, `query('dict', d)`); those on files are in lookups_files."""
 
 from __future__ import annotations
 
-import csv
 import itertools
 import os
 import random
 import re
 import shlex
 import string
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from jinja2 import Environment, Undefined, pass_context
 from jinja2.runtime import Context
 
 from ..errors import IkomaError, TemplateFailed
-from .filters import files_like, flatten, subelements
+from ..spelling import did_you_mean
+from . import lookups_files
+from .filters import flatten, subelements
+from .lookup_table import Asker, named
 
-if TYPE_CHECKING:
-    from .templating import Templar
-
-Lookup = Callable[["Templar", list[Any], dict[str, Any]], list[Any]]
-LOOKUPS: dict[str, Lookup] = {}
-_F = TypeVar("_F", bound=Lookup)
-
-
-def named(*names: str) -> Callable[[_F], _F]:
-    def add(function: _F) -> _F:
-        LOOKUPS.update(dict.fromkeys(names, function))
-        return function
-
-    return add
+LOOKUPS = lookups_files.LOOKUPS
 
 
 def install(environment: Environment) -> None:
     environment.globals.update(lookup=lookup, query=query, q=query, now=now, undef=undefined(environment))
 
 
-def find(templar: Templar, name: str, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def find(templar: Asker, name: str, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     """What a lookup gives. Raises TemplateFailed."""
     name = re.sub(r"^ansible\.(builtin|legacy)\.", "", name)
     if name not in LOOKUPS:
-        from .templating import nearest
-
-        near = nearest(name, LOOKUPS)
-        raise TemplateFailed(f"there is no lookup {name!r}", remedy=f"Did you mean {near!r}?" if near else "")
+        raise TemplateFailed(f"there is no lookup {name!r}", remedy=did_you_mean(name, LOOKUPS))
     for term in terms:
         if isinstance(term, Undefined):
             term._fail_with_undefined_error()
@@ -99,144 +80,11 @@ def undefined(environment: Environment) -> Callable[..., Any]:
     return lambda hint=None: environment.undefined(hint or "a value is to be set here")
 
 
-# --- Files of the runner ---------------------------------------------------------------------------
-
-
-def _path(templar: Templar, kind: str, name: Any) -> Path:
-    path = Path(str(name)).expanduser()
-    if path.is_absolute():
-        if not path.exists():
-            raise TemplateFailed(f"there is no file {path}")
-        return path
-    if templar.find is not None:
-        return templar.find(kind, str(name))
-    if not path.exists():
-        raise TemplateFailed(f"there is no file {name!r} below {Path.cwd()}")
-    return path
-
-
-@named("file")
-def file(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    def text(term: Any) -> str:
-        content = _path(templar, "files", term).read_text(encoding="utf-8")
-        content = content.rstrip() if options.get("rstrip", True) else content
-        return content.lstrip() if options.get("lstrip", False) else content
-
-    return [text(term) for term in terms]
-
-
-@named("unvault")
-def unvault(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    return file(templar, terms, {"rstrip": False, **options})
-
-
-@named("template")
-def template(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    from .templating import Templar as Renders
-
-    extra = {**templar.extra, **options.get("template_vars", {})}
-    inner = Renders(templar.variables, templar.find, extra)
-    return [inner.render_text(_path(templar, "templates", term).read_text(encoding="utf-8")) for term in terms]
-
-
-@named("fileglob")
-def fileglob(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    found: list[str] = []
-    for term in map(str, terms):
-        folder, pattern = os.path.split(term)
-        if not folder.startswith("/"):
-            try:
-                folder = str(_path(templar, "files", folder or "."))
-            except IkomaError:
-                continue
-        found += files_like(f"{folder}/{pattern}")
-    return found
-
-
-@named("first_found")
-def first_found(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    skip = bool(options.get("skip", False))
-    candidates: list[str] = []
-    for term in [*flatten(terms), *([options] if "files" in options else [])]:
-        if isinstance(term, Mapping):
-            skip = skip or bool(term.get("skip", False))
-            files, paths = (
-                [each] if isinstance(each, str) else each for each in (term.get("files", []), term.get("paths", []))
-            )
-            candidates += [os.path.join(path, name) for path in paths for name in files] or list(files)
-        else:
-            candidates.append(str(term))
-    for candidate in candidates:
-        for kind in ("files", "templates", "vars", "tasks"):
-            try:
-                return [str(_path(templar, kind, candidate))]
-            except IkomaError:
-                continue
-    if skip:
-        return []
-    raise TemplateFailed(f"none of these files is there: {', '.join(candidates)}")
-
-
-@named("lines")
-def lines(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    return [line for term in terms for line in _output(term).splitlines()]
-
-
-@named("pipe")
-def pipe(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    return [_output(term).rstrip("\r\n") for term in terms]
-
-
-def _output(term: Any) -> str:
-    """What a command on the runner prints. A pipe in the text is the shell's to read, as it was written to be."""
-    argv = [str(each) for each in term] if isinstance(term, list) else ["/bin/sh", "-c", str(term)]
-    done = subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        shown = shlex.join(argv) if isinstance(term, list) else repr(term)
-        raise TemplateFailed(
-            f"the command {shown} ended with exit code {done.returncode}",
-            evidence=done.stderr.decode("utf-8", "replace").strip(),
-        )
-    return done.stdout.decode("utf-8", "replace")
-
-
-@named("csvfile")
-def csvfile(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    given = dict(options)
-    found = []
-    for term in map(str, terms):
-        key, *pairs = shlex.split(term)
-        given |= dict(pair.split("=", 1) for pair in pairs)
-        delimiter = {"TAB": "\t", "\\t": "\t"}.get(given.get("delimiter", "TAB"), given.get("delimiter", "TAB"))
-        path = _path(templar, "files", given.get("file", "ansible.csv"))
-        with path.open(encoding=given.get("encoding", "utf-8"), newline="") as rows:
-            column, keycol = int(given.get("col", 1)), int(given.get("keycol", 0))
-            found += [row[column] for row in csv.reader(rows, delimiter=delimiter) if row and row[keycol] == key][
-                :1
-            ] or ([given["default"]] if given.get("default") is not None else [])
-    return found
-
-
-@named("ini")
-def ini(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    import configparser
-
-    parser = configparser.ConfigParser(allow_no_value=bool(options.get("allow_no_value", False)), interpolation=None)
-    if options.get("case_sensitive"):
-        parser.optionxform = str  # type: ignore[assignment,method-assign]
-    text = _path(templar, "files", options.get("file", "ansible.ini")).read_text(options.get("encoding", "utf-8"))
-    section = str(options.get("section", "global"))
-    parser.read_string(f"[{section}]\n{text}" if options.get("type") == "properties" else text)
-    if options.get("re"):
-        return [value for term in terms for name, value in parser.items(section) if re.match(str(term), name)]
-    return [parser.get(section, str(term), fallback=options.get("default", "")) for term in terms]
-
-
 # --- Variables, environment, the web -----------------------------------------------------------------
 
 
 @named("env")
-def env(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def env(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     def value(name: str) -> Any:
         default = options.get("default", "")
         if isinstance(default, Undefined) and name not in os.environ:
@@ -247,28 +95,25 @@ def env(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any
 
 
 @named("vars")
-def variables(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def variables(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     def value(name: str) -> Any:
         try:
             return templar.variables[name]
         except KeyError:
             if "default" in options:
                 return options["default"]
-            from .templating import nearest
-
-            near = nearest(name, templar.variables)
-            raise TemplateFailed(f"{name!r} is not defined", remedy=f"Did you mean {near!r}?" if near else "") from None
+            raise TemplateFailed(f"{name!r} is not defined", remedy=did_you_mean(name, templar.variables)) from None
 
     return [value(str(term)) for term in terms]
 
 
 @named("varnames")
-def varnames(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def varnames(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     return [name for name in templar.variables if any(re.search(str(term), name) for term in terms)]
 
 
 @named("url")
-def url(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def url(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     from urllib.error import URLError
     from urllib.request import Request, urlopen
 
@@ -290,27 +135,27 @@ def url(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any
 
 
 @named("items")
-def items(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def items(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     return [each for term in terms for each in (term if isinstance(term, (list, tuple)) else [term])]
 
 
 @named("list")
-def as_list(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def as_list(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     return terms
 
 
 @named("flattened")
-def flattened(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def flattened(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     return flatten(terms)
 
 
 @named("indexed_items")
-def indexed_items(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def indexed_items(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     return [[index, each] for index, each in enumerate(items(templar, terms, options))]
 
 
 @named("dict")
-def dictionary(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def dictionary(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     found = []
     for term in terms or []:
         for each in term if isinstance(term, list) else [term]:
@@ -321,17 +166,17 @@ def dictionary(templar: Templar, terms: list[Any], options: dict[str, Any]) -> l
 
 
 @named("together")
-def together(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def together(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     return [list(each) for each in itertools.zip_longest(*terms)]
 
 
 @named("nested", "cartesian")
-def nested(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def nested(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     return [flatten(each) for each in itertools.product(*(t if isinstance(t, list) else [t] for t in terms))]
 
 
 @named("subelements")
-def sub_elements(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def sub_elements(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     if len(terms) < 2:
         raise TemplateFailed("subelements wants a list and the name of a key in its items")
     more = terms[2] if len(terms) > 2 and isinstance(terms[2], Mapping) else {}
@@ -339,13 +184,13 @@ def sub_elements(templar: Templar, terms: list[Any], options: dict[str, Any]) ->
 
 
 @named("random_choice")
-def random_choice(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def random_choice(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     choices = items(templar, terms, options)
     return [random.choice(choices)] if choices else []
 
 
 @named("sequence")
-def sequence(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def sequence(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     found: list[str] = []
     for term in [*terms, *([options] if options else [])]:
         found += _numbers(_sequence_settings(term))
@@ -386,7 +231,7 @@ def _numbers(settings: dict[str, Any]) -> list[str]:
 
 
 @named("password")
-def password(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def password(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     """The password kept in a file of the runner, made when the file is not there."""
     import secrets
 
@@ -414,5 +259,5 @@ def _alphabet(chars: Any) -> str:
 
 
 @named("config")
-def config(templar: Templar, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def config(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     raise TemplateFailed("lookup 'config' asks for Ansible's own settings, which are not used here")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from jinja2 import nodes
@@ -13,15 +13,13 @@ from jinja2.exceptions import TemplateNotFound, TemplateSyntaxError
 
 from ..errors import IkomaError, NotFound, TemplateFailed
 from ..model import Position
-from .templating import _TEMPLAR, UndefinedVariable, environment, nearest
-
-if TYPE_CHECKING:
-    from .templating import Templar
+from ..spelling import nearest
+from .jinja_environment import TEMPLAR, Source, UndefinedVariable, environment
 
 _OTHERS = (nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)
 
 
-def render_file(templar: Templar, path: Path, options: Mapping[str, Any]) -> str:
+def render_file(templar: Source, path: Path, options: Mapping[str, Any]) -> str:
     """The file's text with its templates rendered. Raises TemplateFailed, NotFound."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -35,7 +33,7 @@ def render_file(templar: Templar, path: Path, options: Mapping[str, Any]) -> str
         template = _compiled(text, str(path), tuple(sorted(options.items())))
         if template is None:
             template = _with_others(templar, text, path, options)
-        return "".join(template.root_render_func(template.new_context({_TEMPLAR: templar}, shared=True)))
+        return "".join(template.root_render_func(template.new_context({TEMPLAR: templar}, shared=True)))
     except TemplateSyntaxError as error:
         where = Path(error.filename) if error.filename else path
         raise _failed(where, error.lineno, (error.message or "does not parse").rstrip(".")) from error
@@ -68,7 +66,7 @@ def _from_source(made: jinja2.Environment, text: str, path: str) -> jinja2.Templ
     return made.template_class.from_code(made, code, made.make_globals(None))
 
 
-def _with_others(templar: Templar, text: str, path: Path, options: Mapping[str, Any]) -> jinja2.Template:
+def _with_others(templar: Source, text: str, path: Path, options: Mapping[str, Any]) -> jinja2.Template:
     def source(name: str) -> tuple[str, str, Callable[[], bool]]:
         found = path.parent / name
         if not found.is_file():

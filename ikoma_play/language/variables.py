@@ -112,7 +112,7 @@ class Computed(Mapping[str, Any]):
 
 
 class HostVars(Mapping[str, Any]):
-    """`hostvars`: every host's variables, as that host sees them outside any step."""
+    """`hostvars`: every host's variables, as that host has them outside any play."""
 
     __slots__ = ("_names", "_view")
 
@@ -273,6 +273,11 @@ class HostVariables:
             find=find,
             seen=seen,
         )
+
+    def outside(self, seen: Callable[[str, Any], None] | None = None) -> Variables:
+        """What other hosts see of this one in `hostvars`: nothing that a play or a role says."""
+        layers = (*self._inventory, *self._facts, self._included, self._results, self._extra, self._magic)
+        return Variables(*layers, seen=seen)
 
     def read_files(self, play: Play, view: Variables, load: Callable[[str], Mapping[str, Any]]) -> None:
         """Load the play's vars_files; where one entry is a list, the first that is there counts."""

@@ -1,0 +1,61 @@
+"""What a template needs, for checks before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from jinja2 import meta, nodes
+from jinja2.exceptions import TemplateSyntaxError
+
+from .jinja_environment import environment
+from .template_compiling import has_template, parsed, parsed_expression, syntax_failed
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The free names of a template: `guarded` ones are tested with `is defined` or have a default."""
+
+    required: frozenset[str] = frozenset()
+    guarded: frozenset[str] = frozenset()
+
+
+def names(text: str, expression: bool = False) -> set[str]:
+    """The free names of a template, or of a bare expression (`when`). Raises TemplateFailed where it does not parse."""
+    found = needs(text, expression)
+    return set(found.required | found.guarded)
+
+
+@lru_cache(maxsize=16384)
+def needs(text: str, expression: bool = False) -> Needs:
+    """The free names of a template; unknown filters and tests are TemplateFailed too."""
+    if not expression and not has_template(text):
+        return Needs()
+    if expression and not has_template(text):
+        tree = nodes.Template([nodes.Output([parsed_expression(text)], lineno=1)], lineno=1)
+        tree.set_environment(environment())
+    else:
+        tree = parsed(text)
+    try:
+        free = meta.find_undeclared_variables(tree)
+    except TemplateSyntaxError as error:
+        raise syntax_failed(text, error) from error
+    guarded = {root for root in _guards(tree) if root in free}
+    return Needs(frozenset(free - guarded), frozenset(guarded))
+
+
+def _guards(tree: nodes.Template) -> Iterator[str]:
+    for test in tree.find_all(nodes.Test):
+        if test.name in ("defined", "undefined"):
+            yield from _root(test.node)
+    for filtered in tree.find_all(nodes.Filter):
+        if filtered.name in ("default", "d", "ternary_default") and filtered.node is not None:
+            yield from _root(filtered.node)
+
+
+def _root(node: nodes.Node) -> Iterator[str]:
+    while isinstance(node, (nodes.Getattr, nodes.Getitem)):
+        node = node.node
+    if isinstance(node, nodes.Name):
+        yield node.name
