@@ -87,8 +87,13 @@ def parsed(tool: Tool, words: Iterable[str]) -> dict[str, Any]:
 
 
 def value(text: str, shape: dict[str, Any]) -> Any:
-    """What was typed: text where the tool takes text, else the YAML value it spells."""
-    if "text" in kind(shape).split(" or ") or "enum" in shape or _has_template(text):
+    """What was typed: text where the tool takes text, else the YAML value it spells.
+
+    Where it takes anything, only what begins like a list or a mapping is not text.
+    """
+    kinds = kind(shape).split(" or ")
+    anything = "any" in kinds and not text.startswith(("{", "["))
+    if anything or "text" in kinds or "enum" in shape or _has_template(text):
         return text
     import yaml
 

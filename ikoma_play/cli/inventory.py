@@ -74,13 +74,13 @@ def tree(inventory: Inventory, chosen: Mapping[str, Host]) -> list[str]:
 
     def group(found: Group, depth: int) -> Iterator[tuple[str, str]]:
         yield "  " * depth + found.name, ""
-        below = {host for child in found.children for host in inventory.groups[child].hosts}
+        children = [inventory.groups[child] for child in found.children if child != "ungrouped"]
+        below = {host for child in children for host in child.hosts}
         for name in found.hosts:
             if name in chosen and name not in below:
                 yield "  " * (depth + 1) + name, _reached(chosen[name])
-        for child in found.children:
-            if inventory.groups[child].hosts or child != "ungrouped":
-                yield from group(inventory.groups[child], depth + 1)
+        for child in children:
+            yield from group(child, depth + 1)
 
     return columns(list(group(inventory.groups["all"], 0)), indent=0)
 
