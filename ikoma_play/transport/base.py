@@ -6,13 +6,13 @@ Paths are absolute, or relative to the working directory of the connection. Ever
 
 from __future__ import annotations
 
+import os
 import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 from typing import BinaryIO
 
 from ..errors import CommandFailed, StepError
@@ -141,7 +141,7 @@ class Transport(ABC):
 
     def symlink(self, target: str, path: str) -> None:
         """Make `path` a link to `target`, replacing a file or link at one stroke."""
-        beside = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)[:200]}.{token_hex(6)}")
+        beside = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)[:200]}.{os.urandom(6).hex()}")
         self.demand(Command(("ln", "-s", "--", target, beside)))
         self.rename(beside, path)
 

@@ -14,12 +14,10 @@ import shlex
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from secrets import token_hex
 
 from ..errors import NotFound, StepError
 from ..model import Command, Result
 from .base import Transport
-from .local import LocalTransport
 from .process import Process, cannot_start, passing_on
 from .shelled import ShelledTransport
 
@@ -32,7 +30,7 @@ NO_DIRECTORY = 96  # the exit code of a command whose directory is not there
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TERM", "TZ")
 
 
-def become_locally(on: LocalTransport, user: str, method: str, password: str | None, flags: str) -> Transport:
+def become_locally(on: Transport, user: str, method: str, password: str | None, flags: str) -> Transport:
     """The road to this machine as `user`. Raises StepError, NotFound."""
     if method not in METHODS:
         raise StepError(f"cannot become {user} by {method}", remedy=f"Use become_method {' or '.join(METHODS)}.")
@@ -50,7 +48,7 @@ def become_locally(on: LocalTransport, user: str, method: str, password: str | N
 class _AsUser(ShelledTransport):
     """What both ways to be another user share."""
 
-    def __init__(self, base: LocalTransport, user: str) -> None:
+    def __init__(self, base: Transport, user: str) -> None:
         self.base = base
         self.host = base.host
         self.progress = base.progress
@@ -70,7 +68,7 @@ class _AsUser(ShelledTransport):
 class RootAs(_AsUser):
     """Root's way: the child takes the user's identity before it runs."""
 
-    def __init__(self, base: LocalTransport, entry: pwd.struct_passwd) -> None:
+    def __init__(self, base: Transport, entry: pwd.struct_passwd) -> None:
         super().__init__(base, entry.pw_name)
         self._identity: dict[str, object] = {
             "user": entry.pw_uid,
@@ -105,7 +103,7 @@ class RootAs(_AsUser):
 class LocalAs(_AsUser):
     """Everybody else's way: sudo or su."""
 
-    def __init__(self, base: LocalTransport, user: str, method: str, password: str | None, flags: str) -> None:
+    def __init__(self, base: Transport, user: str, method: str, password: str | None, flags: str) -> None:
         super().__init__(base, user)
         self._method = method
         self._password = password
@@ -174,9 +172,9 @@ class _Opening:
     process: Process
 
     def __init__(self, on: LocalAs, command: Command, on_output: Callable[[bytes], None] | None) -> None:
-        self.mark = f"ikoma-{token_hex(8)}-runs;"
-        self.prompt = f"ikoma-{token_hex(8)}-asks:"
-        self.directory_mark = f"ikoma-{token_hex(8)}-cd".encode()
+        self.mark = f"ikoma-{os.urandom(8).hex()}-runs;"
+        self.prompt = f"ikoma-{os.urandom(8).hex()}-asks:"
+        self.directory_mark = f"ikoma-{os.urandom(8).hex()}-cd".encode()
         self.opened = False
         self.before = b""
         self._asked = b"Password: " if on._method == "su" else self.prompt.encode()

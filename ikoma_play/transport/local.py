@@ -8,7 +8,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import secrets
 import shutil
 import stat as bits
 import subprocess
@@ -59,7 +58,7 @@ class LocalTransport(Transport):
 
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
         folder, name = os.path.split(os.path.abspath(path))
-        beside = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(6)}")
+        beside = os.path.join(folder, f".{name[:200]}.{os.urandom(6).hex()}")
         with told("write", path):
             if os.path.isdir(path) and not os.path.islink(path):
                 raise StepError(f"cannot write {path}: it is a directory", remedy="Name a file.")
@@ -175,7 +174,7 @@ class LocalTransport(Transport):
 
     def symlink(self, target: str, path: str) -> None:
         folder, name = os.path.split(os.path.abspath(path))
-        beside = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(6)}")
+        beside = os.path.join(folder, f".{name[:200]}.{os.urandom(6).hex()}")
         with told("make the link", path):
             os.symlink(target, beside)
             try:

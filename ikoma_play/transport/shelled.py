@@ -6,10 +6,10 @@ Paths and values reach the scripts as arguments, never as part of their text.
 from __future__ import annotations
 
 import errno
+import os
 import posixpath
 import stat as bits
 from collections.abc import Sequence
-from secrets import token_hex
 from typing import BinaryIO
 
 from ..errors import CommandFailed, StepError
@@ -73,7 +73,7 @@ class ShelledTransport(Transport):
 
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
         folder, name = posixpath.split(path)
-        beside = posixpath.join(folder, f".{name[:200]}.{token_hex(6)}")
+        beside = posixpath.join(folder, f".{name[:200]}.{os.urandom(6).hex()}")
         target = path if folder else f"./{name}"
         shown = "" if mode is None else f"{mode:o}"
         command = Command(("/bin/sh", "-c", WRITE, "sh", target, beside, shown), stdin=data)

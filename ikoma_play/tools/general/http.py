@@ -14,13 +14,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from ...errors import StepError, TimedOut, Unavailable
 from ...model import EMPTY
 from ...transport.base import Transport
 
-Follow = Literal["all", "none", "safe", "urllib2", "yes", "no"]
 REDIRECTS = (301, 302, 303, 307, 308)
 MOST_REDIRECTS = 10
 SAFE = ("GET", "HEAD")
@@ -35,7 +34,7 @@ class Request:
     headers: Mapping[str, str] = EMPTY
     body: bytes | None = None
     timeout: float = 30
-    follow: Follow = "safe"
+    follow: str = "safe"  # all or yes, none or no; anything else: where the method only looks
     validate_certs: bool = True
     ca_path: str | None = None
     client_cert: str | None = None
@@ -269,7 +268,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
-def _follows(follow: Follow, method: str) -> bool:
+def _follows(follow: str, method: str) -> bool:
     if follow in ("none", "no"):
         return False
     return follow in ("all", "yes") or method in SAFE

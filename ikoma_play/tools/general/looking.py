@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import fnmatch
 import hashlib
+import os
 import posixpath
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, Literal
 
 from ...errors import NotFound, StepError
@@ -144,7 +144,7 @@ def tempfile(
     """
     if "/" in prefix + suffix:
         raise StepError("a part of a name holds no /", remedy="Say where by path.")
-    made = posixpath.join(host_path(on, path), f"{prefix}{token_hex(6)}{suffix}")
+    made = posixpath.join(host_path(on, path), f"{prefix}{os.urandom(6).hex()}{suffix}")
     if state == "directory":
         on.mkdir(made, 0o700)
     else:

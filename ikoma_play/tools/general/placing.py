@@ -7,12 +7,12 @@ asks for check mode.
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
 import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from ...errors import NotFound, StepError
@@ -133,7 +133,7 @@ def text_diff(path: str, before: bytes | None, after: bytes | None) -> Diff:
 
 def keep_backup(on: Transport, path: str) -> str:
     """A copy of the file beside it, with the same mode; returns its path."""
-    saved = f"{path}.{datetime.now().strftime('%Y-%m-%d@%H:%M:%S')}.{token_hex(2)}~"
+    saved = f"{path}.{datetime.now().strftime('%Y-%m-%d@%H:%M:%S')}.{os.urandom(2).hex()}~"
     on.demand(Command(("cp", "-p", "--", path, saved)))
     return saved
 
@@ -232,7 +232,7 @@ def _validate(on: Transport, path: str, source: bytes | Path, command: str) -> N
         )
     if on.dry:
         return
-    trial = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)[:200]}.{token_hex(6)}")
+    trial = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)[:200]}.{os.urandom(6).hex()}")
     on.write(trial, source if isinstance(source, bytes) else source.read_bytes(), 0o600)
     try:
         argv = tuple(word.replace("%s", trial) for word in shlex.split(command))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...errors import StepError, TemplateFailed
+from ...errors import StepError
 from ...model import Access, Command, Outcome, Status, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
@@ -29,14 +29,7 @@ def debug(on: Transport, *, scope: Scope, msg: Any = None, var: Any = None, verb
         return ok({"msg": msg}, message=in_words(msg))
     if not isinstance(var, str):
         return ok({str(var): var}, message=in_words(var))
-    try:
-        value = scope.render("{{ " + var + " }}")
-    except TemplateFailed as error:
-        from ...language.templating import UndefinedInValue
-
-        if not isinstance(error, UndefinedInValue):
-            raise
-        value = "VARIABLE IS NOT DEFINED!"
+    value = scope.render("{{ (" + var + ") | default('VARIABLE IS NOT DEFINED!') }}")
     return ok({var: value}, message=f"{var}: {in_words(value)}")
 
 

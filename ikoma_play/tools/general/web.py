@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
-import tempfile
 import time
-import urllib.parse
-from email.message import Message
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import StepError, Unhealthy
 from ...model import Access, Diff, Outcome, Progress, Status, changed, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
-from .http import Answer, Follow, Request, answered, basic, shown_url
 from .placing import Attributes, Mode, described, host_path, place
 
+if TYPE_CHECKING:
+    from .http import Answer, Request
+
+# What speaks HTTP is loaded when a tool does: checking a playbook that names uri stays quick.
+Follow = Literal["all", "none", "safe", "urllib2", "yes", "no"]
 Format = Literal["json", "raw", "form-urlencoded", "form-multipart"]
 KEPT = 16 * 2**20  # bytes of an answer that uri keeps
 CHUNK = 2**18
@@ -79,6 +80,8 @@ def uri(
     creates: nothing is asked where this path is there already
     removes: nothing is asked where this path is not there
     """
+    from .http import Request, answered, basic, shown_url
+
     for path, wanted, says in ((creates, False, "exists"), (removes, True, "does not exist")):
         if path is not None and on.exists(host_path(on, path)) is not wanted:
             return ok({"status": -1, "url": url}, message=f"not asked, since {path} {says}")
@@ -164,6 +167,10 @@ def get_url(
     timeout: seconds to wait for the network
     validate_certs: demand a trusted certificate
     """
+    import tempfile
+
+    from .http import Request, answered, basic, shown_url
+
     given = {"User-Agent": http_agent} | {name: str(text) for name, text in (headers or {}).items()}
     if url_username is not None:
         given["Authorization"] = basic(url_username, url_password or "")
@@ -214,6 +221,8 @@ def get_url(
 
 def _body(scope: Scope, body: Any, form: Format, src: str | None) -> tuple[bytes | None, str]:
     """What is sent, and its type."""
+    from urllib.parse import urlencode
+
     if src is not None:
         if body is not None:
             raise StepError("uri takes body or src, not both", remedy="Leave one of them out.")
@@ -223,7 +232,7 @@ def _body(scope: Scope, body: Any, form: Format, src: str | None) -> tuple[bytes
     if form == "json":
         return (body if isinstance(body, str) else json.dumps(body)).encode(), "application/json"
     if form == "form-urlencoded":
-        text = body if isinstance(body, str) else urllib.parse.urlencode(body, doseq=True)
+        text = body if isinstance(body, str) else urlencode(body, doseq=True)
         return text.encode(), "application/x-www-form-urlencoded"
     if form == "form-multipart":
         raise StepError("uri does not send form-multipart", remedy="Use form-urlencoded, or curl by the tool command.")
@@ -231,6 +240,8 @@ def _body(scope: Scope, body: Any, form: Format, src: str | None) -> tuple[bytes
 
 
 def _read(answer: Answer, url: str) -> bytes:
+    from .http import shown_url
+
     content = answer.body.read(KEPT + 1)
     if len(content) > KEPT:
         raise StepError(
@@ -241,6 +252,8 @@ def _read(answer: Answer, url: str) -> bytes:
 
 def _values(answer: Answer, content: bytes, seconds: float) -> dict[str, Any]:
     """What uri returns: the answer's head, its headers under their names, its JSON made values."""
+    from .http import shown_url
+
     values: dict[str, Any] = {}
     for name in answer.headers:
         values[name.lower().replace("-", "_")] = ", ".join(answer.headers.get_all(name, []))
@@ -272,16 +285,21 @@ def _charset(answer: Answer) -> str:
 
 def _file_name(answer: Answer) -> str:
     """The name that the server gives the file, or the address's last part; never a path."""
+    from email.message import Message
+    from urllib.parse import unquote, urlsplit
+
     head = Message()
     head["Content-Disposition"] = answer.headers.get("Content-Disposition", "")
     name = posixpath.basename((head.get_filename() or "").replace("\\", "/"))
     if name in ("", ".", ".."):
-        name = posixpath.basename(urllib.parse.unquote(urllib.parse.urlsplit(answer.url).path))
+        name = posixpath.basename(unquote(urlsplit(answer.url).path))
     return "index.html" if name in ("", ".", "..") else name
 
 
 def _spooled(on: Transport, answer: Answer, spool: Any, algorithm: str) -> tuple[int, dict[str, str]]:
     """The body, written to a file of the runner: its size and its digests."""
+    from .http import shown_url
+
     sums = {name: hashlib.new(name) for name in {"sha1", algorithm}}
     total = int(answer.headers.get("Content-Length") or 0)
     size = 0
@@ -299,12 +317,16 @@ def _spooled(on: Transport, answer: Answer, spool: Any, algorithm: str) -> tuple
 
 def _wanted_digest(on: Transport, checksum: str, request: Request) -> tuple[str, str]:
     """The algorithm and the digest; an address instead of a digest leads to a list of them."""
+    from urllib.parse import urlsplit
+
+    from .http import Request, answered
+
     algorithm, colon, digest = checksum.partition(":")
     if not colon or algorithm not in hashlib.algorithms_available:
         raise StepError(f"{checksum!r} is not a checksum", remedy="Write algorithm:digest, as in sha256:0a1b….")
     if "://" not in digest:
         return algorithm, digest.strip().lower()
-    name = posixpath.basename(urllib.parse.urlsplit(request.url).path)
+    name = posixpath.basename(urlsplit(request.url).path)
     with answered(on, Request(digest, headers=request.headers, timeout=request.timeout, follow="all",
                               validate_certs=request.validate_certs, ca_path=request.ca_path)) as answer:  # fmt: skip
         lines = [line.split() for line in _read(answer, digest).decode("utf-8", "replace").splitlines()]
