@@ -14,7 +14,7 @@ def main() -> int:
         return 0
     import gc
 
-    gc.set_threshold(50_000)  # what is loaded at start stays; looking through it again and again costs time
+    gc.disable()  # what is loaded at start stays, so looking through it is lost time; a run enables it again
     from .cli.main import main as run
 
     return run(sys.argv[1:])

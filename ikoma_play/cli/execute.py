@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Iterable
@@ -57,6 +58,7 @@ def command(name: str, words: tuple[str, ...], **given: Any) -> int:
         verbosity=given["verbosity"],
         play_home=str(shipped.playbooks()),
     )
+    gc.enable()
     report = engine.run((playbook,), inventory, TOOLS, chosen, (keep,), roads.connect)
     if not finished:
         raise UsageError(f"No host matches {hosts}", remedy="See: ikoma-play inventory")

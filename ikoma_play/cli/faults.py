@@ -16,8 +16,8 @@ def show(faults: Sequence[Fault], err: bool = True) -> int:
     """Print every fault with its line and remedy, then how many there are; returns the exit status."""
     from ..language import explain
 
-    for fault in faults:
-        click.echo(_styled(explain(fault), fault.warning), err=err)
+    for number, fault in enumerate(faults):
+        click.echo(("\n" if number else "") + _styled(explain(fault), fault.warning), err=err)
     errors = sum(not fault.warning for fault in faults)
     if errors:
         click.echo(

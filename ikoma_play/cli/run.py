@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,6 +55,7 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
         diff=given["diff"],
     ) as watching:
         chosen = run_options(given, loaded.variables, Asking(watching) if given["one_by_one"] else None)
+        gc.enable()
         report = engine.run(loaded.playbooks, loaded.inventory, TOOLS, chosen, watching, roads.connect)
     return status.of_report(report)
 

@@ -168,11 +168,11 @@ def test_inventory_as_a_tree(ikoma: Ikoma) -> None:
     (ikoma.folder / "inventory.yml").write_text(INVENTORY)
     assert [line.rstrip() for line in ikoma("inventory").out.splitlines()] == [
         "all",
-        "  web1      local",
+        "  web1        local",
         "  databases",
-        "    db1     local",
+        "    db1       local",
         "    replicas",
-        "      db2   ssh, 192.0.2.7",
+        "      db2     ssh, 192.0.2.7",
         "",
         "3 hosts in inventory.yml",
     ]
