@@ -89,7 +89,9 @@ class CommandFailed(StepError):
     ) -> None:
         self.command = command
         self.result = result
-        shown = mask(" ".join(command.argv), command.secrets)
+        import shlex
+
+        shown = shlex.join(mask(word, command.secrets) for word in command.argv)
         super().__init__(
             message or f"{command.argv[0]} ended with exit code {result.exit_code}",
             remedy=remedy,
