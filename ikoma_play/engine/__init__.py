@@ -1,13 +1,29 @@
 """Plays, steps, retries and rollback: runs playbooks on hosts and tells observers what happens.
 
-run(playbooks, inventory, tools, options, observers, connect) -> Report
-plan(playbooks, inventory, tools, options) -> list[PlannedStep], no host touched
+    run(playbooks, inventory, tools, options, observers, connect) -> Report
+    plan(playbooks, inventory, tools, options) -> list[PlannedStep]      no host touched
+
+Each is imported when it is first asked for: a check needs no more of the engine than its tools. `run` and
+`plan` are these functions; nothing else imports the modules of the same names.
 """
 
 from __future__ import annotations
 
-from .options import Confirm, Options
-from .plan import PlannedStep, plan
-from .run import run
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .options import Confirm, Options
+    from .plan import PlannedStep, plan
+    from .run import run
+
+_PLACES = {"Confirm": "options", "Options": "options", "PlannedStep": "plan", "plan": "plan", "run": "run"}
 
 __all__ = ["Confirm", "Options", "PlannedStep", "plan", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
+    return found
