@@ -74,12 +74,35 @@ class PlayRun:
             if scope is not None
         ]
         self._read_files()
-        for node in self.play.steps:
-            active = [host for host in self.batch if host.going]
-            if not active:
+        steps = (*self._gathering(), *self.play.steps)
+        if self.play.strategy == "free":
+            self.run.each(self.batch, lambda host: self._go(steps, [host]))
+        else:
+            self._go(steps, self.batch)
+        rollback.closed(opened)
+
+    def _go(self, steps: Sequence[Node], hosts: list[HostRun]) -> None:
+        """Run the play's steps on hosts in lockstep; under the free strategy each host goes alone."""
+        for node in steps:
+            active = [host for host in hosts if host.going]
+            if not active or (self.broken and self.play.strategy == "free"):
                 break
             self._fall(self.walk((node,), active, Frame()))
-        rollback.closed(opened)
+
+    def _gathering(self) -> tuple[Step, ...]:
+        """The step that gathers facts, where the play asks for it."""
+        asked = self.play.gather_facts
+        if asked is None or "setup" not in self.run.tools or not truth(self._once(asked)):
+            return ()
+        keywords = self.play.keywords
+        step = Step(
+            "setup",
+            {"gather_subset": keywords["gather_subset"]} if "gather_subset" in keywords else {},
+            self.play.position,
+            name="Gathering Facts",
+            tags=frozenset(("always",)),
+        )
+        return (step,)
 
     def walk(self, nodes: Sequence[Node], hosts: Sequence[HostRun], frame: Frame, forced: bool = False) -> Failed:
         """Run nodes on hosts; gives the hosts that failed and were not mended."""

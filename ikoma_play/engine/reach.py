@@ -57,11 +57,25 @@ def road(run: RunState, host: HostRun, step: Step, templar: Templar, dry: bool, 
     way = run.roads.road(key, lambda: _carried(run, to or host.name, variables, said), dry)
     if step.become.enabled is not None or run.options.become or "ansible_become" in variables:
         way = _become(run, key, way, step, templar, variables)
-    timeout = templar.render(step.timeout) if step.timeout else None
+    timeout = templar.render(step.timeout) if step.timeout else _async(step, templar)
     env = environment(step, templar) if step.environment else {}
     if timeout or env:
         return StepRoad(way, env, float(timeout) if timeout else None)
     return way
+
+
+def _async(step: Step, templar: Templar) -> Any:
+    """`async` with a poll is a step with a time limit; without one the step would outlive its own end."""
+    if not step.async_seconds:
+        return None
+    seconds = float(templar.render(step.async_seconds) or 0)
+    if seconds and not float(templar.render(step.poll) or 0):
+        raise StepError(
+            "async with poll: 0 is not there yet",
+            remedy="Give it a poll, or have the command start a service of its own.",
+            position=step.position,
+        )
+    return seconds
 
 
 def _said(run: RunState, step: Step, templar: Templar) -> dict[str, Any]:

@@ -27,9 +27,10 @@ def closed(opened: list[tuple[HostRun, Undo]]) -> None:
             host.open.remove(entry)
 
 
-def undo(play: Stage, host: HostRun) -> None:
-    """Run the handlers of everything the host had completed, the newest first."""
-    entries, host.undo, host.open = host.undo, [], []
+def undo(play: Stage, host: HostRun, since: int = 0) -> None:
+    """Run the handlers of what the host had completed, the newest first; `since` keeps older entries."""
+    entries, host.undo = host.undo[since:], host.undo[:since]
+    host.open = [entry for entry in host.open if entry in host.undo]
     before = host.tally.rolled_back
     for entry in reversed(entries):
         if not entry.touched:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import secrets as chance
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ from .options import Options
 from .roads import RUNNER, Connect, Roads
 
 T = TypeVar("T")
+WORKER = "ikoma-host"
 
 
 class Inventory(Protocol):
@@ -281,17 +283,19 @@ class RunState:
     # --- work on several hosts ---
 
     def each(self, hosts: Sequence[HostRun], work: Callable[[HostRun], T], most: int = 0) -> list[T]:
-        """The work done on every host, in parallel up to the forks; results in the hosts' order."""
-        if len(hosts) == 1:
-            return [work(hosts[0])]
+        """The work done on every host, in parallel up to the forks; results in the hosts' order.
+
+        Work that asks for this again is done in turn: a pool that waits for itself would wait for ever."""
+        if len(hosts) <= 1 or threading.current_thread().name.startswith(WORKER):
+            return [work(host) for host in hosts]
         workers = min(most or self.options.workers, self.options.workers)
         if workers == 1:
             return [work(host) for host in hosts]
         if most and most < len(hosts):
-            with ThreadPoolExecutor(workers) as pool:
+            with ThreadPoolExecutor(workers, thread_name_prefix=WORKER) as pool:
                 return list(pool.map(work, hosts))
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.options.workers, thread_name_prefix="host")
+            self._pool = ThreadPoolExecutor(self.options.workers, thread_name_prefix=WORKER)
         return list(self._pool.map(work, hosts))
 
     def close(self) -> None:

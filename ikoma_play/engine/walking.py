@@ -50,7 +50,11 @@ class Walk:
         if block.rescue and not frame.rescued:
             inside = Frame(frame.params, frame.kind, True, frame.keep, frame.depth)
         marks = {host.name: len(host.failures) for host in hosts}
+        done = {host.name: len(host.undo) - bool(opened) for host in hosts}
         failed = self.nodes(block.steps, hosts, inside, forced)
+        if failed and block.atomic is not False and self._is_atomic(block, hosts[0], frame):
+            whole = [host for host in failed.values() if not host.unreachable]
+            self.run.each(whole, lambda host: rollback.undo(self.play, host, done[host.name]))
         if failed and block.rescue:
             lost = {name: host for name, host in failed.items() if host.unreachable}
             fallen = [host for host in failed.values() if not host.unreachable]
@@ -62,6 +66,10 @@ class Walk:
             failed |= self.nodes(block.always, hosts, frame, forced)
         rollback.closed(opened)
         return failed
+
+    def _is_atomic(self, block: Block, host: HostRun, frame: Frame) -> bool:
+        variables = host.variables.view(self.play.variables, None, frame.params)
+        return self.run.options.rollback and truth(block.atomic, Templar(variables))
 
     # --- steps ---
 

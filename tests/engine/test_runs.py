@@ -1,0 +1,317 @@
+"""Runs as a whole: hosts that do not answer, mistakes of our own, interruption, parallel hosts, plans, events."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ikoma_play.engine import Options, plan
+from ikoma_play.errors import Unreachable
+from ikoma_play.language import load_inventory, load_playbook
+from ikoma_play.model import (
+    Command,
+    Event,
+    Host,
+    PlayStarted,
+    Result,
+    RunFinished,
+    RunStarted,
+    Status,
+    StepFinished,
+    StepRetried,
+    StepStarted,
+    Warned,
+)
+from ikoma_play.tools import TOOLS
+from ikoma_play.transport.base import Transport
+from ikoma_play.transport.local import LocalTransport
+from tests.engine.golden import play
+
+THREE = "h[1:3] ansible_connection=local\n"
+
+
+class Faulty(LocalTransport):
+    """This machine, but commands of one host go wrong in a given way."""
+
+    def __init__(self, host: Host, error: Exception) -> None:
+        super().__init__(host)
+        self.error = error
+
+    def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
+        raise self.error
+
+
+def test_an_unreachable_host_leaves_the_others_alone(tmp_path: Path) -> None:
+    def connect(host: Host) -> Transport:
+        if host.name == "h2":
+            raise Unreachable("h2 does not answer", remedy="Switch it on.")
+        return LocalTransport(host)
+
+    ran = play(tmp_path, "- hosts: all\n  tasks: [{ping: }, {ping: }]\n- hosts: all\n  tasks: [{ping: }]\n", THREE,
+               connect=connect)  # fmt: skip
+    assert ran.counts("h1") == {"ok": 3}
+    assert ran.counts("h2") == {"unreachable": 1}
+    assert ran.report.failures[0].outcome.failure.code == "unreachable"  # type: ignore[union-attr]
+
+
+def test_a_lost_host_reaches_no_rescue_and_can_be_ignored(tmp_path: Path) -> None:
+    def connect(host: Host) -> Transport:
+        return Faulty(host, Unreachable("gone")) if host.name == "h2" else LocalTransport(host)
+
+    text = """
+- hosts: all
+  tasks:
+    - {command: "true", ignore_unreachable: true, register: r}
+    - {debug: {msg: "{{ r.unreachable | default(false) }}!"}}
+    - block: [{command: "true"}]
+      rescue: [{debug: {msg: not here}}]
+      always: [{debug: {msg: always}}]
+"""
+    ran = play(tmp_path, text, "h1 ansible_connection=local\nh2\n", connect=connect)
+    assert ran.counts("h2") == {"ok": 2, "ignored": 1, "unreachable": 1}
+    assert ran.said() == ["h1: False!", "h2: True!", "h1: always"]
+
+
+def test_a_mistake_of_ours_is_a_failure_with_its_place(tmp_path: Path) -> None:
+    ran = play(tmp_path, "- hosts: h1\n  tasks: [{command: 'true'}]\n",
+               connect=lambda host: Faulty(host, ZeroDivisionError("oops")))  # fmt: skip
+    failure = ran.finished[0].outcome.failure
+    assert failure is not None
+    assert failure.code == "internal"
+    assert re.fullmatch(r"ZeroDivisionError: oops \(test_runs\.py:\d+\)", failure.message)
+    assert "Traceback" not in str(ran.events)
+
+
+def test_an_unreachable_host_keeps_what_it_did_and_says_so(tmp_path: Path) -> None:
+    class Dies(LocalTransport):
+        def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
+            if command.argv[0] == "last":
+                raise Unreachable("gone")
+            return super().run(command, on_output)
+
+    text = """
+- hosts: h1
+  tasks:
+    - {command: "true", rollback: [{debug: {msg: not here}}]}
+    - {command: last}
+"""
+    ran = play(tmp_path, text, connect=Dies)
+    assert ran.said() == []
+    assert not ran.report.undone
+    assert any("not undone" in event.message for event in ran.events if isinstance(event, Warned))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_after_the_step(number: int, tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, StepStarted) and event.title == "long":
+            os.kill(os.getpid(), number)
+
+    text = """
+- hosts: h1
+  tasks:
+    - {name: long, shell: "sleep 0.2; echo done > {{ playbook_dir }}/x", rollback: [{command: "true"}]}
+    - {name: next, debug: {msg: not here}}
+"""
+    before = signal.getsignal(number)
+    ran = play(tmp_path, text, observers=[interrupt])
+    assert ran.report.interrupted
+    assert (tmp_path / "x").read_text() == "done\n"
+    assert [event.title for event in ran.finished] == ["long"]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_cuts_the_wait_between_retries_short(tmp_path: Path) -> None:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, StepRetried):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    ran = play(tmp_path, "- hosts: h1\n  tasks: [{command: 'false', retries: 9, delay: 600}]\n", observers=[interrupt])
+    assert ran.report.interrupted
+
+
+def test_hosts_run_at_the_same_time(tmp_path: Path) -> None:
+    """Each host waits for the others inside the step; in turn they would wait for ever."""
+    meeting = threading.Barrier(3, timeout=30)
+
+    class Meets(LocalTransport):
+        def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
+            meeting.wait()
+            return super().run(command, on_output)
+
+    ran = play(tmp_path, "- hosts: all\n  tasks: [{command: 'true'}]\n", THREE, connect=Meets)
+    assert all(event.outcome.status is Status.CHANGED for event in ran.finished)
+
+
+def busiest(folder: Path, text: str, options: Options) -> int:
+    """How many hosts were at work at once."""
+    now, most, lock = 0, 0, threading.Lock()
+
+    class Counts(LocalTransport):
+        def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.02)
+            result = super().run(command, on_output)
+            with lock:
+                now -= 1
+            return result
+
+    play(folder, text, "h[1:6] ansible_connection=local\n", options, connect=Counts)
+    return most
+
+
+def test_forks_bound_how_many(tmp_path: Path) -> None:
+    assert busiest(tmp_path, "- hosts: all\n  tasks: [{command: 'true'}]\n", Options(forks=2)) == 2
+    assert busiest(tmp_path, "- hosts: all\n  tasks: [{command: 'true'}]\n", Options(forks=1)) == 1
+
+
+def test_throttle_bounds_a_step(tmp_path: Path) -> None:
+    assert busiest(tmp_path, "- hosts: all\n  tasks: [{command: 'true', throttle: 2}]\n", Options(forks=6)) == 2
+
+
+def test_each_host_has_one_road_that_is_closed(tmp_path: Path) -> None:
+    opened: list[str] = []
+    closed: list[str] = []
+
+    class Road(LocalTransport):
+        def __init__(self, host: Host) -> None:
+            super().__init__(host)
+            opened.append(host.name)
+
+        def close(self) -> None:
+            closed.append(self.host.name)
+
+    text = "- hosts: all\n  tasks: [{ping: }, {ping: }, {debug: {msg: x}}]\n- hosts: h1\n  tasks: [{ping: }]\n"
+    play(tmp_path, text, THREE, connect=Road)
+    assert sorted(opened) == ["h1", "h2", "h3"]
+    assert sorted(closed) == sorted(opened)
+
+
+def test_steps_of_the_runner_open_no_road(tmp_path: Path) -> None:
+    def connect(host: Host) -> Transport:
+        raise Unreachable("nobody is there")
+
+    text = "- hosts: h1\n  tasks: [{debug: {msg: x}}, {set_fact: {a: 1}}, {assert: {that: a == 1}}]\n"
+    assert play(tmp_path, text, connect=connect).counts("h1") == {"ok": 3}
+
+
+def test_a_road_carries_rendered_variables(tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    def connect(host: Host) -> Transport:
+        seen.update(host.vars)
+        return LocalTransport(host)
+
+    text = "- hosts: h1\n  vars: {root: /srv, ikoma_apps_root: '{{ root }}/apps'}\n  tasks: [{ping: }]\n"
+    play(tmp_path, text, "h1 ansible_host='{{ inventory_hostname }}.example'\n", connect=connect)
+    assert seen["ikoma_apps_root"] == "/srv/apps"
+    assert seen["ansible_host"] == "h1.example"
+    assert "ansible_facts" not in seen
+
+
+def test_events_come_in_order(tmp_path: Path) -> None:
+    ran = play(
+        tmp_path, "- name: p\n  hosts: h1\n  tasks: [{name: s, command: 'true'}, {debug: {msg: x}, when: false}]\n"
+    )
+    kinds = [type(event) for event in ran.events]
+    assert kinds == [RunStarted, PlayStarted, StepStarted, StepFinished, StepFinished, RunFinished]
+    assert ran.events[0].steps == 2  # type: ignore[attr-defined]
+    assert ran.finished[0].arguments == {"cmd": "true"}
+    assert ran.finished[0].outcome.seconds > 0
+    assert len({event.run for event in ran.events}) == 1
+    assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{4}", ran.report.run)
+
+
+def test_a_step_is_the_same_object_for_every_host(tmp_path: Path) -> None:
+    (tmp_path / "more.yml").write_text("- debug: {msg: x}\n")
+    ran = play(tmp_path, "- hosts: all\n  tasks: [{include_tasks: more.yml}, {command: 'true'}]\n", THREE)
+    assert len({id(event.step) for event in ran.finished}) == 3
+
+
+def test_become_is_asked_of_the_road(tmp_path: Path) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    class Becomes(LocalTransport):
+        def become(self, user: str, method: str = "sudo", password: str | None = None, flags: str = "") -> Transport:
+            asked.append((user, method, password, flags))
+            return self
+
+    text = """
+- hosts: h1
+  become: true
+  vars: {ansible_become_password: "pw-{{ 1 + 1 }}-canary"}
+  tasks:
+    - {command: "true"}
+    - {command: "true"}
+    - {command: "true", become_user: other, become_method: su}
+    - {command: "true", become: false}
+"""
+    ran = play(tmp_path, text, connect=Becomes)
+    assert asked == [("root", "sudo", "pw-2-canary", ""), ("other", "su", "pw-2-canary", "")]
+    assert "pw-2-canary" not in str([event.outcome for event in ran.finished])
+
+
+def test_confirm_leaves_out_and_goes_on(tmp_path: Path) -> None:
+    answers = iter([True, False, None])
+    asked = []
+
+    def confirm(step: Any) -> bool | None:
+        asked.append(step.title)
+        return next(answers)
+
+    text = "- hosts: h1\n  tasks: [" + ", ".join(f"{{name: s{n}, debug: {{msg: '{n}'}}}}" for n in range(5)) + "]\n"
+    ran = play(tmp_path, text, options=Options(confirm=confirm))
+    assert asked == ["s0", "s1", "s2"]
+    assert ran.said() == ["h1: 0", "h1: 2", "h1: 3", "h1: 4"]
+
+
+def test_prompts_are_answered(tmp_path: Path) -> None:
+    text = """
+- hosts: h1
+  vars_prompt: [{name: who, private: false}, {name: pin}]
+  tasks: [{debug: {msg: '{{ who }} {{ pin }}'}}]
+"""
+    ran = play(tmp_path, text, options=Options(ask=lambda prompt: f"answer-{prompt['name']}"))
+    assert ran.said() == ["h1: answer-who ********"]
+    given = play(tmp_path, text, options=Options(extra_vars={"who": "me", "pin": "1234567"}))
+    assert given.said() == ["h1: me 1234567"]
+
+
+def test_a_plan_tells_what_would_undo_each_step(tmp_path: Path) -> None:
+    def connect(host: Host) -> Transport:
+        raise AssertionError("a plan touches no host")
+
+    (tmp_path / "site.yml").write_text("""
+- name: p {{ v }}
+  hosts: all
+  vars: {v: 1}
+  rollback: [{name: undo play, command: "true"}]
+  tasks:
+    - {name: "one {{ v }}", command: "true", rollback: [{name: undo one, command: "true"}]}
+    - block: [{name: two, debug: {msg: x}, tags: t, when: v == 1}]
+      rollback: [{name: undo block, command: "true"}]
+      rescue: [{name: three, debug: {msg: x}}]
+""")
+    (tmp_path / "hosts").write_text(THREE)
+    rows = plan([load_playbook(str(tmp_path / "site.yml"), TOOLS)], load_inventory([str(tmp_path / "hosts")]), TOOLS,
+                Options())  # fmt: skip
+    assert [(row.title, row.undo, row.part, row.changes) for row in rows] == [
+        ("one 1", ("undo one", "undo play"), "step", True),
+        ("two", ("undo block", "undo play"), "step", False),
+        ("three", ("undo play",), "rescue", False),
+    ]
+    assert rows[0].hosts == ("h1", "h2", "h3")
+    assert rows[0].play == "p 1"
+    assert rows[1].when == ("v == 1",)
+    assert rows[1].tags == ("t",)
