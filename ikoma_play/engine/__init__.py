@@ -25,5 +25,7 @@ __all__ = ["Confirm", "Options", "PlannedStep", "plan", "run"]
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = globals()[name] = getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
-    return found
+    found = importlib.import_module(f".{_PLACES[name]}", __name__)
+    # All names of the module at once: importing it has put the module itself where `run` or `plan` belongs.
+    globals().update({each: getattr(found, each) for each, place in _PLACES.items() if place == _PLACES[name]})
+    return globals()[name]
