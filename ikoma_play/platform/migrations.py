@@ -215,10 +215,7 @@ def _apply_one(connection: psycopg.Connection[Any], kind: Kind, script: Script) 
             connection.execute("RESET ALL")
             _record(connection, kind, script)
     except psycopg.Error as error:  # a constraint that is checked at the end
-        failure = sql_failure(error, script.name)
-        failure.message += "; nothing of this file was applied"
-        failure.position = _position(script, 1)
-        raise failure from None
+        raise _failed(script, sql_failure(error, script.name), 1) from None
 
 
 def _statements(script: Script) -> list[Statement]:
@@ -253,15 +250,22 @@ def _execute(connection: psycopg.Connection[Any], script: Script, statement: Sta
         position = int(error.diag.statement_position or 0)
         line = statement.line_at(position) if position else statement.line
         place = f"{script.name}, line {line}"
-        failure = sql_failure(error, place)
-        undone = "" if script.transactional else "; what stands before it in the file was applied, since it runs in no "
-        failure.message += undone + ("transaction" if undone else "; nothing of this file was applied")
-        failure.position = _position(script, line)
         excerpt = statement.text if len(statement.text) < 400 else statement.text[:400] + " …"
-        failure.evidence = "\n".join(filter(None, (f"SQL state {error.sqlstate}", failure.evidence, excerpt)))
-        if not failure.remedy:
-            failure.remedy = f"Correct {script.path or 'the SQL'} and run it again."
-        raise failure from None
+        raise _failed(script, sql_failure(error, place), line, f"SQL state {error.sqlstate}", excerpt) from None
+
+
+def _failed(script: Script, failure: StepError, line: int, *evidence: str) -> StepError:
+    """The failure with what became of the rest of the file."""
+    if script.transactional:
+        rest = "nothing of this file was applied"
+    else:
+        rest = "what stands before it in the file was applied, since it runs in no transaction"
+    return type(failure)(
+        f"{failure.message}; {rest}",
+        remedy=failure.remedy or f"Correct {script.path or 'the SQL'} and run it again.",
+        evidence="\n".join(filter(None, (failure.evidence, *evidence))),
+        position=_position(script, line),
+    )
 
 
 def _record(connection: psycopg.Connection[Any], kind: Kind, script: Script) -> None:

@@ -135,8 +135,10 @@ class Cluster:
         self.on.remove(str(part))
         known = Coordinates(free_port(), secrets.token_urlsafe(24))
         self._settle_owner(account)
+        # Through a pipe of its own: nobody may not open one of root's by name.
         argv = (
-            *account, str(programs / "initdb"), "-D", str(part), "-U", USER, "--auth=scram-sha-256",
+            *account, "sh", "-c", 'cat | "$@"', "sh",
+            str(programs / "initdb"), "-D", str(part), "-U", USER, "--auth=scram-sha-256",
             "--pwfile=/dev/stdin", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
         )  # fmt: skip
