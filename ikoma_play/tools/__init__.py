@@ -47,6 +47,8 @@ TOOLS = Toolbox(
         "ikoma_play.tools.general.waiting": ("wait_for", "pause"),
         "ikoma_play.tools.general.web": ("uri", "get_url"),
         "ikoma_play.tools.general.unpacking": ("unarchive",),
+        "ikoma_play.tools.general.facts": ("setup",),
+        "ikoma_play.tools.general.repository": ("git",),
         # What only the engine can do.
         "ikoma_play.engine.directives": ("include_tasks", "include_role", "meta", "add_host", "group_by"),
     }

@@ -154,7 +154,7 @@ def test_a_file_as_the_body(web: str, tmp_path: Path) -> None:
 
 
 def test_another_status_is_unhealthy(web: str, tmp_path: Path) -> None:
-    with pytest.raises(Unhealthy, match="answered 503 .*, not 200") as caught:
+    with pytest.raises(Unhealthy, match=r"answered 503 .*, not 200") as caught:
         uri(tmp_path, url=f"{web}/status/503")
     assert caught.value.evidence == "status 503"
     assert caught.value.returned["status"] == 503 and caught.value.returned["content"] == "status 503"
