@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
-from tests.parts.command import Ikoma
+from tests.parts.command import CHECKOUT, Ikoma
 from tests.parts.platform import free_port
 from tests.parts.traces import files_below, listens, processes_about
 from tests.parts.users import NOBODY, ordinary_user
@@ -113,3 +115,38 @@ def test_an_ordinary_user_needs_no_root() -> None:
             ikoma("run", "sandbox-down", "-e", "remove=true")
         assert processes_about(ikoma.folder) == {}
         assert not (ikoma.folder / ".ikoma").exists()
+
+
+def test_releases_of_a_git_source(tmp_path: Path) -> None:
+    """Two tags of a repository, deployed one after the other: each a recorded release, the second with a migration."""
+    repository, folder = tmp_path / "repository", tmp_path / "here"
+    folder.mkdir()
+    shutil.copytree(CHECKOUT / "playbooks/examples/guestbook", repository)
+    _git(repository, "init", "--quiet", "--initial-branch=main")
+    _tag(repository, "v1.0")
+    (repository / "migrations/003_add_mood.sql").write_text("ALTER TABLE entries ADD COLUMN mood text;\n")
+    _tag(repository, "v1.1")
+    ikoma, port = Ikoma(folder), free_port()
+    deploy = ("run", "deploy", "-e", f"port={port}", "-e", f"source={repository}", "-e")
+    try:
+        ikoma(*deploy, "ref=v1.0")
+        assert not (folder / ".ikoma/apps/guestbook/migrations/003_add_mood.sql").exists()
+        second = ikoma(*deploy, "ref=v1.1", "--json")
+        assert "Apply the migrations" in second.steps("changed"), second
+        again = ikoma(*deploy, "ref=v1.1", "--json")
+        assert again.steps("changed") == [], again
+        releases = json.loads(ikoma("exec", "artifact.releases", "appName=guestbook").out)
+        assert [release["ref"] for release in releases] == ["v1.1", "v1.0"], releases
+        assert json.loads(ikoma("exec", "artifact.verify_release", "appName=guestbook").out)["verified"] is True
+    finally:
+        ikoma("run", "sandbox-down", "-e", "remove=true")
+
+
+def _tag(repository: Path, name: str) -> None:
+    _git(repository, "add", "--all")
+    _git(repository, "-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--quiet", "--message", name)
+    _git(repository, "tag", name)
+
+
+def _git(repository: Path, *words: str) -> None:
+    subprocess.run(["git", "-C", repository, *words], check=True, capture_output=True)

@@ -1,0 +1,81 @@
+"""What the README says is so: its tables, its commands, its examples, its links."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from ikoma_play.cli import sources
+from ikoma_play.tools import TOOLS
+from tests.parts.command import CHECKOUT, Ikoma
+
+README = (CHECKOUT / "README.md").read_text()
+DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "playbooks/README.md", CHECKOUT / "roles/README.md"]
+
+
+def blocks(section: str, language: str) -> list[str]:
+    """The fenced blocks of this language in a section of the README ("" for all sections)."""
+    text = README.partition(f"\n## {section}\n")[2].partition("\n## ")[0] if section else README
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+def commands() -> list[list[str]]:
+    """Every call of ikoma-play in the README's shell blocks and tables, as words."""
+    lines = [line for block in blocks("", "bash") for line in block.splitlines()]
+    lines += [code for row in README.splitlines() if row.startswith("|") for code in re.findall(r"`([^`]+)`", row)]
+    split = [shlex.split(line, comments=True) for line in lines]
+    return [words[1:] for words in split if words and words[0].endswith("ikoma-play") and len(words) > 1]
+
+
+@cache
+def help_of(subcommand: str) -> str:
+    return Ikoma(CHECKOUT)(subcommand, "--help").out
+
+
+def test_the_table_of_tools_is_the_declaration() -> None:
+    rows = ["| tool | role | arguments | what it does |", "| --- | --- | --- | --- |"]
+    for tool in TOOLS.all():
+        if tool.dotted:
+            arguments = ", ".join(f"{one.wire}{'' if one.required else '?'}" for one in tool.parameters)
+            rows.append(f"| `{tool.name}` | {tool.access.label} | {arguments or '–'} | {tool.summary} |")
+    table = "\n".join(rows)
+    assert table in README, f"the table of tools in README.md should be\n\n{table}\n"
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_of_the_readme_exists(words: list[str]) -> None:
+    subcommand, arguments = words[0], [word for word in words[1:] if not word.startswith("-")]
+    if subcommand in ("run", "check", "plan"):
+        sources.playbook(arguments[0])
+    elif subcommand in ("exec", "tools") and arguments:
+        tool = TOOLS.find(arguments[0])
+        assert tool is not None, f"there is no tool {arguments[0]}"
+        unknown = {word.partition("=")[0] for word in arguments[1:]} - {one.wire for one in tool.parameters}
+        assert not unknown, f"{tool.name} has no argument {unknown}"
+    options = {word for word in words[1:] if word.startswith("-")}
+    assert all(option in help_of(subcommand) for option in options), f"{options} are not all options of {subcommand}"
+
+
+def test_the_examples_have_no_faults(tmp_path: Path) -> None:
+    inventory, playbook = blocks("", "yaml")
+    (tmp_path / "hosts.yml").write_text(inventory)
+    (tmp_path / "playbook.yml").write_text(playbook)
+    ikoma = Ikoma(tmp_path)
+    ikoma("check", "deploy", "-i", "hosts.yml")
+    ikoma("check", "playbook.yml", "-i", "hosts.yml")
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    command = blocks("Tests", "bash")[0].strip()
+    assert command in (CHECKOUT / ".ci/run").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
+    dead = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    assert links and not dead, f"dead links: {dead}"
