@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from itertools import groupby
 from threading import Lock
 
 from ..errors import IkomaError
@@ -30,7 +31,7 @@ class Handlers:
     def notify(self, host: HostRun, name: str) -> bool:
         """Mark what this name calls on a host; False when nothing has the name."""
         found = False
-        for number in reversed(range(len(self.steps))):
+        for number in self._search_order():
             if self._is_called(self.steps[number], name, host):
                 host.notified[number] = None
                 found = True
@@ -40,6 +41,18 @@ class Handlers:
                 host.notified[number] = None
                 found = True
         return found
+
+    def _search_order(self) -> list[int]:
+        """Where several handlers have one name: the play's own before those of roles, later roles before
+        earlier ones, and the first of each."""
+        numbers = range(len(self.steps))
+        return [
+            number
+            for _, group in reversed(
+                [(key, list(of)) for key, of in groupby(numbers, lambda n: id(self.steps[n].role))]
+            )
+            for number in group
+        ]
 
     def nearest(self, name: str) -> str | None:
         known = [each for step in self.steps for each in (step.name, *step.listen) if each]

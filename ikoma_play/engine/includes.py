@@ -47,7 +47,7 @@ class Includes:
             asked = [(done.outcome.result, None)]
         else:
             results = done.extra["results"]
-            asked = [(each, each) for each in results if not each["skipped"]]
+            asked = [(each, each) for each in results if "skipped" not in each]
         brought = []
         try:
             for result, place in asked:
@@ -85,12 +85,12 @@ class Includes:
 
     def _load(self, step: Step, wanted: tuple[Any, ...]) -> tuple[Node, ...]:
         if wanted[0] == "tasks":
-            return load_steps(wanted[1], self.run.tools, inherit=step)
+            return load_steps(wanted[1], self.run.tools, inherit=step.outer or step)
         _, name, parts, public = wanted
         role = load_role(
             name,
             self.run.tools,
-            inherit=step,
+            inherit=step.outer or step,
             search=self.run.options.roles_path,
             playbook_dir=self.run.playbook_dir,
             **dict(parts),

@@ -47,11 +47,12 @@ class Done:
             value["result"] = result
         value["changed"] = self.changed
         value["failed"] = self.failed or self.unreachable
-        value["skipped"] = self.skipped
+        if self.skipped:  # as in Ansible, where people ask whether it is defined
+            value["skipped"] = True
         if self.unreachable:
             value["unreachable"] = True
         message = outcome.failure.message if outcome.failure and not value.get("msg") else outcome.message
-        if message or "msg" not in value:
+        if message:
             value.setdefault("msg", message)
         if outcome.failure is not None:
             value["error"] = {"code": outcome.failure.code, "message": outcome.failure.message}

@@ -46,8 +46,10 @@ def run(
         interrupted = True
     finally:
         state.close()
-    report = _report(state, time.perf_counter() - began, interrupted or state.stopping.is_set())
-    state.emit(RunFinished(state.id, time.time(), report))
+        report = _report(state, time.perf_counter() - began, interrupted or state.stopping.is_set())
+        state.emit(RunFinished(state.id, time.time(), report))
+    if state.observer_error is not None:
+        raise state.observer_error
     return report
 
 

@@ -132,7 +132,8 @@ class RunState:
         self.inventory = inventory
         self.tools = tools
         self.options = options
-        self.observers = tuple(observers)
+        self.observers = list(observers)
+        self.observer_error: Exception | None = None
         self.roads = Roads(connect)
         self.secrets = Secrets()
         self.layers = Layers()
@@ -156,11 +157,19 @@ class RunState:
     # --- events ---
 
     def emit(self, event: Event) -> None:
-        """Hand an event to the observers, masked, one at a time."""
+        """Hand an event to the observers, masked, one at a time.
+
+        An observer that fails (no disk for the journal, nobody at the other end of the pipe) is told nothing
+        further, and the run ends after the steps it is at; `run` then raises what the observer raised."""
         masked = self.secrets.mask_event(event)
         with self._lock:
-            for observer in self.observers:
-                observer(masked)
+            for observer in list(self.observers):
+                try:
+                    observer(masked)
+                except Exception as error:
+                    self.observers.remove(observer)
+                    self.observer_error = self.observer_error or error
+                    self.stopping.set()
 
     def failed_with(self, host: HostRun, event: StepFinished) -> None:
         """Keep what a host failed by for the report, masked."""

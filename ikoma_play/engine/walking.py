@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ..errors import Interrupted
+from ..errors import IkomaError, Interrupted
 from ..language.templating import Templar
 from ..model import Block, Node, Step
-from . import rollback
+from . import outcomes, rollback
 from .calls import Call
 from .outcomes import Done
 from .settling import keep_result, settle
@@ -77,6 +77,17 @@ class Walk:
         hosts = [host for host in hosts if host.ended_role is None or host.ended_role is not step.role]
         if not hosts or not self._wanted(step, frame):
             return {}
+        try:
+            return self._carried_out(step, hosts, frame, forced)
+        except Interrupted:
+            raise
+        except IkomaError as error:  # in what is settled before any host is touched, such as run_once
+            prepared = self.play.prepared(step)
+            for host in hosts:
+                settle(self.play, Call(self.play, prepared, host, frame), outcomes.of_error(error, step.position))
+            return {host.name: host for host in hosts}
+
+    def _carried_out(self, step: Step, hosts: list[HostRun], frame: Frame, forced: bool) -> Failed:
         if step.tool == "meta":
             return self.play.meta(step, hosts, frame)
         once = self._runs_once(step, hosts[0], frame)

@@ -315,3 +315,31 @@ def test_a_plan_tells_what_would_undo_each_step(tmp_path: Path) -> None:
     assert rows[0].play == "p 1"
     assert rows[1].when == ("v == 1",)
     assert rows[1].tags == ("t",)
+
+
+@pytest.mark.parametrize("keyword", ["run_once", "throttle", "no_log", "ignore_errors", "delegate_to", "timeout"])
+def test_a_wrong_template_in_a_keyword_fails_the_step(keyword: str, tmp_path: Path) -> None:
+    text = f"""
+- hosts: h1
+  tasks:
+    - block: [{{command: "false", {keyword}: "{{{{ nowhere }}}}"}}]
+      rescue: [{{debug: {{msg: mended}}}}]
+"""
+    ran = play(tmp_path, text)
+    assert ran.said() == ["h1: mended"]
+    assert ran.counts("h1") == {"ok": 1, "rescued": 1}
+
+
+def test_an_observer_that_fails_ends_the_run_after_the_step(tmp_path: Path) -> None:
+    seen: list[Event] = []
+
+    def broken(event: Event) -> None:
+        seen.append(event)
+        if isinstance(event, StepStarted):
+            raise BrokenPipeError("nobody reads")
+
+    text = "- hosts: h1\n  tasks: [{shell: 'echo x > {{ playbook_dir }}/x'}, {command: 'true'}]\n"
+    with pytest.raises(BrokenPipeError):
+        play(tmp_path, text, observers=[broken])
+    assert (tmp_path / "x").exists()
+    assert len(seen) == 3
