@@ -44,11 +44,12 @@ TOOLS = Toolbox(
         "ikoma_play.tools.general.file": ("file",),
         "ikoma_play.tools.general.looking": ("stat", "slurp", "find", "fetch", "tempfile"),
         "ikoma_play.tools.general.lines": ("lineinfile", "blockinfile", "replace"),
-        "ikoma_play.tools.general.waiting": ("wait_for", "pause"),
+        "ikoma_play.tools.general.waiting": ("wait_for", "wait_for_connection", "pause"),
         "ikoma_play.tools.general.web": ("uri", "get_url"),
         "ikoma_play.tools.general.unpacking": ("unarchive",),
         "ikoma_play.tools.general.facts": ("setup",),
         "ikoma_play.tools.general.repository": ("git",),
+        "ikoma_play.tools.general.accounts": ("group", "user", "authorized_key"),
         # What only the engine can do.
         "ikoma_play.engine.directives": ("include_tasks", "include_role", "meta", "add_host", "group_by"),
     }

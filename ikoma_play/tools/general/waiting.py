@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-from ...errors import StepError, TimedOut
+from ...errors import StepError, TimedOut, Unreachable
 from ...model import Access, Command, Outcome, Progress, Status, ok
 from ...tool import tool
 from ...transport.base import Transport
@@ -126,6 +126,39 @@ def pause(
         {"delta": int(elapsed), "user_input": typed, "stdout": f"Paused for {elapsed:.2f} seconds", "echo": echo},
         message=prompt or "",
     )
+
+
+@tool("wait_for_connection", access=Access.OPERATOR, changes=False)
+def wait_for_connection(
+    on: Transport, *, timeout: float = 600, delay: float = 0, sleep: float = 1, connect_timeout: float = 5
+) -> Outcome:
+    """Wait until the host runs commands.
+
+    timeout: seconds after which it fails
+    delay: seconds before it tries first
+    sleep: seconds between tries
+    connect_timeout: seconds that one try may take
+    """
+    if on.dry:
+        return Outcome(Status.SKIPPED, message="not waited for in a check")
+    started = time.monotonic()
+    _pause(on, delay, "waiting")
+    cause = ""
+
+    def look() -> dict[str, Any] | None:
+        nonlocal cause
+        try:
+            done = on.run(Command(("true",), timeout=connect_timeout, changes=False))
+        except (Unreachable, TimedOut) as error:
+            cause = error.message
+            return None
+        return {} if done.ok else None
+
+    found = _until(on, look, started + delay + timeout, sleep, f"{on.host.name} to run commands")
+    elapsed = int(time.monotonic() - started)
+    if found is None:
+        raise Unreachable(f"{on.host.name} did not run commands within {timeout:g} s", evidence=cause)
+    return ok({"elapsed": elapsed})
 
 
 # --- how -------------------------------------------------------------------------------------------
