@@ -15,7 +15,7 @@ from ..errors import NotFound, Refused, StepError, TimedOut, Unavailable, Unreac
 from ..transport.base import Transport
 from . import compose_file, compose_yaml, envfile, listeners
 from .compose_cli import ComposeCli, compose_version, project_name
-from .compose_failure import build_failed, told_apart
+from .compose_failure import build_failed, told_apart, unfinished
 from .compose_restore import Restore, remember
 from .compose_wait import wait_until_good
 from .engine import CONFIG_HASH, WORKING_DIR, Container, Engine, engine, preload
@@ -76,8 +76,12 @@ class ComposeRuntime(Runtime):
             restore = Restore(cli, docker, self.settings.app(app), before, docker.networks(project))
             try:
                 restore.made_networks = self._make_networks(config, docker)
-                self._build(cli, config, timeout)
+                self._build(cli, config, docker, timeout)
                 deadline = time.monotonic() + timeout  # building has its own
+                if not self._would_change(cli, declared, before) and self._newest(config, docker, before):
+                    # `up` would start again what was to run once and is done.
+                    remember(self.on, self.settings.app(app), raw, before)
+                    return bool(restore.made_networks)
                 self._start(cli, config, docker, timeout)
                 after = wait_until_good(docker, project, declared, before, deadline, self.on.progress)
             except StepError as error:
@@ -287,9 +291,17 @@ class ComposeRuntime(Runtime):
         wanted = dict(line.split(" ", 1) for line in hashes.splitlines() if " " in line)
         return any(container.labels.get(CONFIG_HASH) != wanted.get(container.service) for container in before)
 
+    @staticmethod
+    def _newest(config: Mapping[str, Any], docker: Engine, before: Sequence[Container]) -> bool:
+        """Whether every container was made from what its image's name means now."""
+        images = {
+            name: service.get("image") or f"{config['name']}-{name}" for name, service in config["services"].items()
+        }
+        return all(docker.image_id(images.get(container.service, "")) == container.image for container in before)
+
     # --- starting ---
 
-    def _build(self, cli: ComposeCli, config: Mapping[str, Any], timeout: float) -> None:
+    def _build(self, cli: ComposeCli, config: Mapping[str, Any], docker: Engine, timeout: float) -> None:
         """Layers that did not change come from the engine's cache, so this is quick where the source is the same."""
         builds = [name for name, service in config["services"].items() if service.get("build")]
         if not builds:
@@ -297,6 +309,8 @@ class ComposeRuntime(Runtime):
         self.on.progress(_progress(f"building {', '.join(builds)}"))
         result = cli.run("build", "--quiet", timeout=max(timeout, 1800.0))
         if not result.ok:
+            for container in unfinished(result):
+                docker.remove_container(container)
             raise build_failed(builds, result)
 
     def _start(self, cli: ComposeCli, config: Mapping[str, Any], docker: Engine, timeout: float) -> None:

@@ -25,10 +25,12 @@ def build_failed(services: Sequence[str], result: Result) -> StepError:
     said = output(result)
     if unavailable := _engine_down(said):
         return unavailable
-    if match := re.search(
-        r"pull access denied for (\S+?),|manifest for (\S+) not found|failed to resolve \S*?(\S+):", said
-    ):
-        base = next(filter(None, match.groups()))
+    steps = re.findall(r"^Step \d+/\d+ : (.*)$", said, re.M)
+    match = (
+        re.match(r"FROM (?:--\S+ )?(\S+)", steps[-1]) if steps else re.search(r"(\S+): failed to resolve source", said)
+    )
+    if match and re.search(r"pull access denied|manifest .*(unknown|not found)|Get \"https?:|failed to resolve", said):
+        base = match[1]
         return StepError(
             f"the image of {', '.join(services)} could not be built: its base image {base} is not to be had",
             remedy=f"Make {base} reachable (docker pull {base}, docker login, docker load), or build on another image.",
@@ -41,6 +43,13 @@ def build_failed(services: Sequence[str], result: Result) -> StepError:
         remedy="Correct the Dockerfile or the source; docker compose build repeats just this.",
         evidence=tail(said),
     )
+
+
+def unfinished(result: Result) -> list[str]:
+    """The ids of the containers that a failed build left behind: each step of the classic builder runs in one."""
+    said = output(result)
+    removed = set(re.findall(r"Removing intermediate container ([0-9a-f]{12})", said))
+    return [name for name in re.findall(r"---> Running in ([0-9a-f]{12})", said) if name not in removed]
 
 
 def told_apart(on: Transport, docker: Engine, project: str, config: Mapping[str, Any], result: Result) -> StepError:

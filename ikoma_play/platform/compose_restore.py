@@ -65,7 +65,7 @@ class Restore:
         if all(container.identity in still for container in ran):
             for container in now:
                 if container.id not in old:
-                    self.docker.remove_container(container)
+                    self.docker.remove_container(container.id)
             return "What ran before still runs, untouched."
         return self._bring_back(ran, timeout)
 
@@ -73,7 +73,7 @@ class Restore:
         old = {container.id for container in self.before}
         for container in now:
             if container.id not in old:
-                self.docker.remove_container(container)
+                self.docker.remove_container(container.id)
         for network in self.docker.networks(self.cli.project) - self.networks:
             self.docker.remove_network(network)
         for name in self.made_networks:

@@ -138,13 +138,16 @@ class Engine:
         return any(entry["Name"] == name for entry in self.client.networks(names=[name]))
 
     def has_image(self, name: str) -> bool:
+        return bool(self.image_id(name))
+
+    def image_id(self, name: str) -> str:
+        """What an image's name means now; "" where it means nothing."""
         import docker.errors
 
         try:
-            self.client.inspect_image(name)
-        except docker.errors.NotFound:
-            return False
-        return True
+            return str(self.client.inspect_image(name)["Id"])
+        except (docker.errors.NotFound, docker.errors.NullResource):
+            return ""
 
     def published(self) -> Iterator[tuple[str, int, str, str, str]]:
         """Every published port of a running container: (address, port, protocol, container, project)."""
@@ -160,11 +163,12 @@ class Engine:
         raw = self.client.logs(container.id, tail=tail, timestamps=timestamps)
         return bytes(raw).decode("utf-8", "replace")
 
-    def remove_container(self, container: Container) -> None:
+    def remove_container(self, id: str) -> None:
+        """Remove a container, running or not, with its anonymous volumes."""
         import docker.errors
 
         with contextlib.suppress(docker.errors.NotFound):
-            self.client.remove_container(container.id, force=True, v=True)
+            self.client.remove_container(id, force=True, v=True)
 
     def remove_network(self, name: str) -> None:
         """Remove a network nobody is on; one in use stays."""
