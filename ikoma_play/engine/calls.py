@@ -26,7 +26,7 @@ from .outcomes import Done
 from .prepared import Prepared
 from .scope import StepScope
 from .stage import Stage
-from .state import Frame, HostRun, truth
+from .state import Frame, HostRun, number, truth
 
 
 class Call:
@@ -106,7 +106,7 @@ class Call:
             raise
         done: list[Done] = []
         extended = truth(loop.extended, self.templar)
-        pause = float(self.templar.render(loop.pause) or 0)
+        pause = number("pause", loop.pause, self.templar, loop.position)
         for item, layer in loops.layers(loop, items, extended):
             if done and pause:
                 self.run.stopping.wait(pause)
@@ -161,10 +161,11 @@ class Call:
         return replace(done, outcome=replace(done.outcome, seconds=time.perf_counter() - begun))
 
     def _retried(self, templar: Templar, retry: Retry) -> Done:
-        retries = int(templar.render(retry.retries))
+        at = self.step.position
+        retries = int(number("retries", retry.retries, templar, at))
         most = max(retries, 0) + 1
-        delay = max(float(templar.render(retry.delay)), 0.0)
-        backoff = float(templar.render(retry.backoff))
+        delay = max(number("delay", retry.delay, templar, at), 0.0)
+        backoff = max(number("backoff", retry.backoff, templar, at), 1.0)
         for attempt in range(1, most + 1):
             done = self._attempt(templar)
             done = replace(

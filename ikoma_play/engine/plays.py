@@ -18,7 +18,7 @@ from .includes import Includes
 from .prepared import Prepared, prepare
 from .settling import settle
 from .stage import Failed
-from .state import Frame, HostRun, RunState, truth
+from .state import Frame, HostRun, RunState, number, truth
 from .walking import Walk
 
 FOREVER = 1_000_000
@@ -53,11 +53,11 @@ class PlayRun:
         run.play_hosts = [host.name for host in hosts]
         name = self.play.name or (", ".join(map(str, _listed(self.play.hosts))))
         batches = list(self._batches(hosts, templar)) or [[]]
-        for number, batch in enumerate(batches):
+        for turn, batch in enumerate(batches):
             self.batch = [host for host in batch if not (host.failed or host.unreachable)]
             run.play_batch = [host.name for host in self.batch]
             run.seen.update(run.play_batch)
-            if number == 0 or self.batch:
+            if turn == 0 or self.batch:
                 title = str(_rendered(templar, name))
                 run.emit(PlayStarted(run.id, time.time(), title, tuple(run.play_batch)))
             if not self.batch:
@@ -135,7 +135,7 @@ class PlayRun:
         most = self.play.max_fail_percentage
         if most is None:
             return False
-        percentage = float(str(self._once(most)).rstrip("%"))
+        percentage = number("max_fail_percentage", str(self._once(most)).rstrip("%"), Templar(), self.play.position)
         down = sum(1 for host in self.batch if host.failed or host.unreachable or host.name in failed)
         return bool(down) and down / len(self.batch) * 100 > percentage
 
@@ -217,11 +217,11 @@ class PlayRun:
 
     def _batches(self, hosts: list[HostRun], templar: Templar) -> Iterator[list[HostRun]]:
         sizes = [self._size(each, len(hosts)) for each in _listed(templar.render(self.play.serial))] or [FOREVER]
-        rest, number = hosts, 0
+        rest, turn = hosts, 0
         while rest:
-            size = sizes[min(number, len(sizes) - 1)]
+            size = sizes[min(turn, len(sizes) - 1)]
             yield rest[:size]
-            rest, number = rest[size:], number + 1
+            rest, turn = rest[size:], turn + 1
 
     def _size(self, value: Any, hosts: int) -> int:
         text = str(value).strip()

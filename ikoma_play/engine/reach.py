@@ -10,7 +10,7 @@ from ..language.templating import OMIT, Templar
 from ..model import Host, Step
 from ..transport.base import Transport
 from .roads import LazyRoad, StepRoad, rendered_names
-from .state import HostRun, RunState, truth
+from .state import HostRun, RunState, number, truth
 
 _PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass")
 
@@ -57,19 +57,19 @@ def road(run: RunState, host: HostRun, step: Step, templar: Templar, dry: bool, 
     way = run.roads.road(key, lambda: _carried(run, to or host.name, variables, said), dry)
     if step.become.enabled is not None or run.options.become or "ansible_become" in variables:
         way = _become(run, key, way, step, templar, variables)
-    timeout = templar.render(step.timeout) if step.timeout else _async(step, templar)
+    timeout = number("timeout", step.timeout, templar, step.position) if step.timeout else _async(step, templar)
     env = environment(step, templar) if step.environment else {}
     if timeout or env:
-        return StepRoad(way, env, float(timeout) if timeout else None)
+        return StepRoad(way, env, timeout or None)
     return way
 
 
-def _async(step: Step, templar: Templar) -> Any:
+def _async(step: Step, templar: Templar) -> float:
     """`async` with a poll is a step with a time limit; without one the step would outlive its own end."""
     if not step.async_seconds:
-        return None
-    seconds = float(templar.render(step.async_seconds) or 0)
-    if seconds and not float(templar.render(step.poll) or 0):
+        return 0.0
+    seconds = number("async", step.async_seconds, templar, step.position)
+    if seconds and not number("poll", step.poll, templar, step.position):
         raise StepError(
             "async with poll: 0 is not there yet",
             remedy="Give it a poll, or have the command start a service of its own.",

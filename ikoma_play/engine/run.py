@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..errors import Interrupted
+from ..errors import Interrupted, UsageError
 from ..model import Observer, Playbook, Report, RunFinished, RunStarted
+from ..spelling import did_you_mean
 from ..tool import Toolbox
 from .options import Options
 from .plays import PlayRun
@@ -32,6 +34,7 @@ def run(
     """Run playbooks in order and tell what became of every host. Raises FaultsFound and UsageError, never a
     step's own failure: that is in the report. The first SIGINT or SIGTERM ends the run after the step it is at."""
     state = RunState(inventory, tools, options, observers, connect)
+    _demand_sense(state, playbooks, options)
     began = time.perf_counter()
     known = sum(1 for playbook in playbooks for step in _known(playbook, options))
     state.emit(RunStarted(state.id, time.time(), tuple(book.path for book in playbooks), options.check, known))
@@ -64,6 +67,29 @@ def _perform(state: RunState, playbook: Playbook) -> bool:
         if hosts and all(host.failed or host.unreachable for host in hosts):
             return True
     return False
+
+
+def _demand_sense(state: RunState, playbooks: Sequence[Playbook], options: Options) -> None:
+    """Options that would let the run pass by everything are a mistake. Raises UsageError."""
+    if options.limit and not state.select(options.limit):
+        raise UsageError(
+            f"--limit {options.limit} matches no host", remedy=did_you_mean(options.limit, state.inventory.hosts)
+        )
+    if options.start_at_step is not None:
+        titles = [
+            step.name
+            for playbook in playbooks
+            for play in playbook.plays
+            for step in nodes_below(play.steps)
+            if step.name
+        ]
+        if not any(fnmatchcase(title, options.start_at_step) or title == options.start_at_step for title in titles):
+            raise UsageError(
+                f"there is no step named {options.start_at_step!r} to start at",
+                remedy=did_you_mean(
+                    options.start_at_step, titles, "Steps that an include brings cannot be started at."
+                ),
+            )
 
 
 def _known(playbook: Playbook, options: Options) -> Iterator[Any]:

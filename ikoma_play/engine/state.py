@@ -16,7 +16,7 @@ from threading import RLock
 from typing import Any, Protocol, TypeVar
 
 from .. import __version__
-from ..errors import NotFound
+from ..errors import NotFound, StepError
 from ..language.templating import OMIT, Layer, Templar, Variables
 from ..language.variables import Computed, HostVariables, HostVars, Layers, PlayVariables, facts_layer
 from ..model import Event, Host, HostRecap, Node, Observer, Position, RoleRef, StepFinished, Warned
@@ -330,6 +330,18 @@ def truth(value: Any, templar: Templar | None = None) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in ("yes", "true", "on", "1", "y", "t")
     return bool(value)
+
+
+def number(keyword: str, value: Any, templar: Templar, position: Position | None = None) -> float:
+    """A keyword that is a number, given as such, as text or as a template; nothing is 0. Raises StepError."""
+    rendered = templar.render(value)
+    if rendered is None or rendered == "" or rendered is OMIT:
+        return 0.0
+    try:
+        return float(str(rendered).strip())
+    except ValueError:
+        position = getattr(value, "position", None) or position
+        raise StepError(f"{keyword} wants a number, not {rendered!r}", position=position) from None
 
 
 def nodes_below(nodes: Sequence[Node]) -> Iterator[Any]:

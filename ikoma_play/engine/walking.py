@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ..errors import IkomaError, Interrupted
+from ..errors import Interrupted
 from ..language.templating import Templar
 from ..model import Block, Node, Step
 from . import outcomes, rollback
@@ -14,7 +14,7 @@ from .calls import Call
 from .outcomes import Done
 from .settling import keep_result, settle
 from .stage import Failed, Stage
-from .state import Frame, HostRun, truth
+from .state import Frame, HostRun, number, truth
 from .tags import chosen
 
 
@@ -81,7 +81,7 @@ class Walk:
             return self._carried_out(step, hosts, frame, forced)
         except Interrupted:
             raise
-        except IkomaError as error:  # in what is settled before any host is touched, such as run_once
+        except Exception as error:  # in what is settled before any host is touched, such as run_once
             prepared = self.play.prepared(step)
             for host in hosts:
                 settle(self.play, Call(self.play, prepared, host, frame), outcomes.of_error(error, step.position))
@@ -93,7 +93,9 @@ class Walk:
         once = self._runs_once(step, hosts[0], frame)
         workers = hosts[:1] if once else hosts
         prepared = self.play.prepared(step)
-        most = int(self._templar(step, hosts[0], frame).render(step.throttle) or 0) if step.throttle else 0
+        most = 0
+        if step.throttle:
+            most = int(number("throttle", step.throttle, self._templar(step, hosts[0], frame), step.position))
 
         def work(host: HostRun) -> tuple[bool, Done, Any]:
             call = Call(self.play, prepared, host, frame)

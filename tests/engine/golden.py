@@ -89,7 +89,8 @@ def play(
 
 
 def options_of(case: dict[str, Any]) -> Options:
-    given = dict(case.get("options", {}))
+    """A case's options; one host after another, so that the order of what is said is always the same."""
+    given = {"forks": 1, **case.get("options", {})}
     for name in ("tags", "skip_tags"):
         if name in given:
             given[name] = frozenset(given[name])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ikoma_play.engine import Options, plan
-from ikoma_play.errors import Unreachable
+from ikoma_play.errors import Unreachable, UsageError
 from ikoma_play.language import load_inventory, load_playbook
 from ikoma_play.model import (
     Command,
@@ -343,3 +343,37 @@ def test_an_observer_that_fails_ends_the_run_after_the_step(tmp_path: Path) -> N
         play(tmp_path, text, observers=[broken])
     assert (tmp_path / "x").exists()
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("keywords", "said"),
+    [
+        ("retries: '{{ word }}'", "retries wants a number, not 'many'"),
+        ("retries: 1, delay: '{{ word }}'", "delay wants a number, not 'many'"),
+        ("throttle: '{{ word }}'", "throttle wants a number, not 'many'"),
+        ("timeout: '{{ word }}'", "timeout wants a number, not 'many'"),
+        ("environment: '{{ word }}'", "environment wants a mapping"),
+        ("async: 5, poll: 0", "async with poll: 0 is not there yet"),
+    ],
+)
+def test_keywords_of_the_wrong_kind_say_what_they_want(keywords: str, said: str, tmp_path: Path) -> None:
+    ran = play(tmp_path, f"- hosts: h1\n  vars: {{word: many}}\n  tasks: [{{command: 'true', {keywords}}}]\n")
+    failure = ran.report.failures[0].outcome.failure
+    assert failure is not None
+    assert said in failure.message
+    assert failure.position is not None
+    assert failure.position.line == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "remedy"),
+    [
+        (Options(limit="h11"), "--limit h11 matches no host", "h1"),
+        (Options(start_at_step="secnd"), "no step named 'secnd'", "second"),
+    ],
+)
+def test_options_that_would_pass_everything_by(options: Options, message: str, remedy: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        play(tmp_path, "- hosts: h1\n  tasks: [{name: second, command: 'true'}]\n", THREE, options)
+    assert message in caught.value.message
+    assert remedy in caught.value.remedy
