@@ -50,6 +50,8 @@ TOOLS = Toolbox(
         "ikoma_play.tools.general.facts": ("setup",),
         "ikoma_play.tools.general.repository": ("git",),
         "ikoma_play.tools.general.accounts": ("group", "user", "authorized_key"),
+        "ikoma_play.tools.general.packages": ("apt", "package", "pip"),
+        "ikoma_play.tools.general.naming": ("hostname", "known_hosts"),
         # What only the engine can do.
         "ikoma_play.engine.directives": ("include_tasks", "include_role", "meta", "add_host", "group_by"),
     }

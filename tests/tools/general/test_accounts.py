@@ -3,46 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-CHECKOUT = Path(__file__).parents[3]
-# A copy of /etc over the real one, in a mount namespace; homes lie in the test's folder.
-NAMESPACE = """
-set -e
-mount -t tmpfs tmpfs "$1"
-mkdir "$1/upper" "$1/work"
-mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/work" /etc
-shift
-exec "$@"
-"""
-SCRIPT = """
-import json, sys
-from pathlib import Path
-from ikoma_play.errors import StepError
-from ikoma_play.model import Host
-from ikoma_play.transport.dry import DryTransport
-from ikoma_play.transport.local import LocalTransport
-from tests.tools.general import harness
+from tests.tools.general.stage import play, staged, statuses
 
-folder = Path(sys.argv[1])
-for step in json.load(sys.stdin):
-    on = LocalTransport(Host("here"))
-    on = DryTransport(on) if step.pop("dry", False) else on
-    try:
-        outcome = harness.call(on, harness.RunScope(folder), step.pop("tool"), step)
-        print(json.dumps({"status": outcome.status, "result": outcome.result,
-                          "diff": [[each.before, each.after] for each in outcome.diffs]}))
-    except StepError as error:
-        print(json.dumps({"status": "failed", "message": error.message, "evidence": error.evidence}))
-"""
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGq8 me@here"
 OTHER = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC7 other"
 HASH = "$6$canary$abcdefgh"
@@ -50,28 +17,8 @@ HASH = "$6$canary$abcdefgh"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.fail("these tests make users on an /etc of their own: run them as root")
-    (tmp_path / "etc").mkdir()
-    yield tmp_path
-    shutil.rmtree(tmp_path / "etc", ignore_errors=True)
-
-
-def play(folder: Path, *steps: dict[str, Any]) -> list[dict[str, Any]]:
-    """The steps one after another on one copy of /etc, and what each came to."""
-    argv = ["unshare", "--mount", "sh", "-c", NAMESPACE, "sh", str(folder / "etc"), sys.executable, "-c", SCRIPT]
-    done = subprocess.run(
-        [*argv, str(folder)], input=json.dumps(steps), capture_output=True, text=True, cwd=CHECKOUT, timeout=120,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(told) == len(steps)
-    return told
-
-
-def statuses(told: list[dict[str, Any]]) -> list[str]:
-    return [each["status"] for each in told]
+    with staged(tmp_path) as folder:
+        yield folder
 
 
 def test_groups(folder: Path) -> None:
