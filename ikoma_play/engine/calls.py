@@ -24,6 +24,7 @@ from ..model import (
 from . import loops, outcomes, reach
 from .outcomes import Done
 from .prepared import Prepared
+from .roads import called_in_time
 from .scope import StepScope
 from .stage import Stage
 from .state import Frame, HostRun, number, truth
@@ -221,7 +222,7 @@ class Call:
         if prepared.scoped:
             diff = run.options.diff if self.step.diff is None else truth(self.step.diff, templar)
             kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets)
-        done = outcomes.of_outcome(prepared.tool.function(way, **kwargs))
+        done = outcomes.of_outcome(called_in_time(prepared.tool.function, way, kwargs))
         if self.hidden:
             run.secrets.add_hidden(done.outcome.result)
         return done

@@ -47,17 +47,18 @@ def road(run: RunState, host: HostRun, step: Step, templar: Templar, dry: bool, 
     said = _said(run, step, templar)
     key = (to, host.name) if to is not None and to != host.name else (host.name,)
     key = (*key, *(f"{name}={value}" for name, value in said.items()))
-    if step.tool in RUNNERS_OWN and not run.roads.is_open(key):
+    timeout = number("timeout", step.timeout, templar, step.position) if step.timeout else _async(step, templar)
+    if step.tool in RUNNERS_OWN:
         name = to or host.name
         return LazyRoad(
             run.host(name).variables.host,
             dry,
+            timeout or None,
             lambda: run.roads.road(key, lambda: _carried(run, name, variables, said), dry),
         )
     way = run.roads.road(key, lambda: _carried(run, to or host.name, variables, said), dry)
     if step.become.enabled is not None or run.options.become or "ansible_become" in variables:
         way = _become(run, key, way, step, templar, variables)
-    timeout = number("timeout", step.timeout, templar, step.position) if step.timeout else _async(step, templar)
     env = environment(step, templar) if step.environment else {}
     if timeout or env:
         return StepRoad(way, env, timeout or None)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from threading import Lock
 from time import monotonic
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..errors import TimedOut
-from ..model import Command, Host, Progress, Result
+from ..model import Command, Host, Outcome, Progress, Result
 from ..transport.base import Stat, Transport
 
 Connect = Callable[[Host], Transport]
+GRACE = 1.0  # seconds in which a command that was stopped at the deadline is cleared away
 RUNNER = ("localhost", "127.0.0.1", "::1")
 
 
@@ -41,9 +44,6 @@ class Roads:
         """The road as another user of the host, kept too."""
         full = (*key, "dry" if road.dry else "", user, method, flags)
         return self._open.get(full) or self._keep(full, road.become(user, method, password, flags))
-
-    def is_open(self, key: tuple[str, ...]) -> bool:
-        return key in self._open
 
     def forget(self, key: tuple[str, ...]) -> None:
         """Close what leads to a host, so that the next step opens it again."""
@@ -89,15 +89,16 @@ class StepRoad(Transport):
             return None
         left = self.until - monotonic()
         if left <= 0:
-            raise TimedOut(
-                f"the step took longer than its timeout of {self.timeout:g} s",
-                remedy="Give it a longer timeout, or find out what it waits for.",
-            )
+            raise self.overdue()
         return left
 
-    def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
-        from dataclasses import replace
+    def overdue(self) -> TimedOut:
+        return TimedOut(
+            f"the step took longer than its timeout of {self.timeout:g} s",
+            remedy="Give it a longer timeout, or find out what it waits for.",
+        )
 
+    def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
         left = self.left()
         timeout = command.timeout if left is None else min(left, command.timeout or left)
         env = {**self.env, **command.env} if self.env else command.env
@@ -158,14 +159,40 @@ class StepRoad(Transport):
         self.inner.symlink(target, path)
 
 
+def called_in_time(function: Callable[..., Outcome], road: Transport, arguments: Mapping[str, Any]) -> Outcome:
+    """What the tool returns. Where the road has a deadline, a tool that waits for something else than the host
+    (a sleep, a web server) is left behind when it passes: its road then lets it do nothing more."""
+    left = road.left() if isinstance(road, StepRoad) else None
+    if left is None:
+        return function(road, **arguments)
+    came: list[Outcome | BaseException] = []
+
+    def work() -> None:
+        try:
+            came.append(function(road, **arguments))
+        except BaseException as error:
+            came.append(error)
+
+    thread = threading.Thread(target=work, daemon=True, name="timed step")
+    thread.start()
+    thread.join(left + GRACE)
+    if not came:
+        assert isinstance(road, StepRoad)
+        raise road.overdue()
+    if isinstance(came[0], BaseException):
+        raise came[0]
+    return came[0]
+
+
 class LazyRoad(StepRoad):
     """For tools that mostly touch no host (debug, set_fact): the road is opened when they do."""
 
-    def __init__(self, host: Host, dry: bool, open: Callable[[], Transport]) -> None:
+    def __init__(self, host: Host, dry: bool, timeout: float | None, open: Callable[[], Transport]) -> None:
         self.host = host
         self.dry = dry
         self.env = {}
-        self.until = self.timeout = None
+        self.timeout = timeout
+        self.until = None if timeout is None else monotonic() + timeout
         self._open_road = open
         self._road: Transport | None = None
         self._receiver = Transport.progress
