@@ -5,7 +5,7 @@
 
 It listens on 127.0.0.1 only and runs under the sandbox's supervisor. PostgreSQL refuses to run as root, so
 root runs it in a user namespace where it is nobody, which still is root to the files outside; where
-namespaces are refused it runs as nobody outright.
+namespaces are refused (in a container, in a chroot) it runs as nobody outright.
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ NOBODY = 65534
 PATIENCE = 60.0  # seconds until it accepts connections; recovery after a crash may take some
 _NAMESPACE = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--")
 _DEMOTED = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
+# Where nobody may not look (below /root), one capability lets it: to search and read or, in a container that
+# lacks that one, to pass over permissions. access() asks with it only when no_setuid_fixup is set.
+_SEEING = tuple(
+    (*_DEMOTED[:-1], f"--inh-caps=+{one}", f"--ambient-caps=+{one}", "--securebits=+no_setuid_fixup", "--")
+    for one in ("dac_read_search", "dac_override")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +121,9 @@ class Cluster:
         if self.on.run(Command((*_NAMESPACE, "true"), timeout=10, changes=False)).ok:
             return _NAMESPACE
         reach = ("sh", "-c", 'cd "$1" && test -x "$2"', "sh", str(self.supervisor.root), str(programs / "postgres"))
-        if self.on.run(Command((*_DEMOTED, *reach), timeout=10, changes=False)).ok:
-            return _DEMOTED
+        for account in (_DEMOTED, *_SEEING):
+            if self.on.run(Command((*account, *reach), timeout=10, changes=False)).ok:
+                return account
         raise Unavailable(
             "PostgreSQL refuses to run as root, and this machine allows neither a user namespace nor an ordinary "
             f"user to reach {self.supervisor.root} and {programs}",
@@ -175,7 +182,7 @@ class Cluster:
         """The files belong to whom PostgreSQL will be: also after a change of machine or of its rights."""
         if os.geteuid() != 0:
             return
-        owner = NOBODY if account == _DEMOTED else 0
+        owner = 0 if account == _NAMESPACE else NOBODY
         if self.folder.stat().st_uid != owner or (self.data.exists() and self.data.stat().st_uid != owner):
             self.on.demand(Command(("chown", "-R", f"{owner}:{owner}", "--", str(self.folder))))
 

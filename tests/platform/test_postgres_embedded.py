@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -160,16 +161,18 @@ def test_another_server_on_its_files_is_refused(stopped: Sandbox) -> None:
         other.wait(20)
 
 
+@pytest.mark.parametrize("open_to_all", [True, False], ids=["where nobody may look", "where only root may look"])
 def test_where_no_user_namespace_is_allowed_root_runs_it_as_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, open_to_all: bool
 ) -> None:
     """Without root there is nothing to choose: it runs as who we are."""
-    made = Sandbox(tmp_path)
     monkeypatch.setattr(postgres_embedded, "_NAMESPACE", ("false",))
-    reachable = tmp_path
-    while os.geteuid() == 0 and str(reachable) not in ("/", "/tmp"):
-        reachable.chmod(reachable.stat().st_mode | 0o011)
-        reachable = reachable.parent
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755 if open_to_all else 0o700)
+        _runs_as_nobody(Sandbox(Path(folder)), monkeypatch)
+
+
+def _runs_as_nobody(made: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     try:
         made.cluster.start()
         owner = Path(f"/proc/{postmaster(made)}").stat().st_uid
@@ -187,6 +190,7 @@ def test_root_without_either_way_is_told_what_to_do(tmp_path: Path, monkeypatch:
     made = Sandbox(tmp_path)
     monkeypatch.setattr(postgres_embedded, "_NAMESPACE", ("false",))
     monkeypatch.setattr(postgres_embedded, "_DEMOTED", ("false",))
+    monkeypatch.setattr(postgres_embedded, "_SEEING", ())
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     try:
         with pytest.raises(Unavailable, match="refuses to run as root") as failed:
