@@ -21,7 +21,7 @@ from ikoma_play.errors import NotFound, Refused, StepError, Unavailable
 from ikoma_play.model import Outcome
 from ikoma_play.platform import databases
 from ikoma_play.platform.postgres_programs import programs
-from tests.parts.sandbox import Sandbox, sandbox
+from tests.parts.sandbox import Sandbox, SmallDisk, sandbox
 
 __all__ = ["sandbox"]
 
@@ -397,21 +397,6 @@ def test_a_full_disk_leaves_no_half_file(filled: App, tmp_path: Path) -> None:
             other.call("db.backup", appName=filled.name, backupName="big.sql")
         assert "Free space" in failed.value.remedy
         assert [path.name for path in (small / "backups").rglob("*") if path.is_file()] == []
-
-
-class SmallDisk:
-    """A file system of 1 MB at `place`; only root can have one."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-
-    def __enter__(self) -> Path:
-        self.place.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(self.place)], check=True)
-        return self.place
-
-    def __exit__(self, *_: object) -> None:
-        subprocess.run(["umount", str(self.place)], check=True)
 
 
 # --- restores ---

@@ -6,7 +6,6 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from ikoma_play.tools.platform import CAPABILITIES
 from ikoma_play.transport.local import LocalTransport
 from tests.parts.applications import WEB, application
 from tests.parts.platform import Platform, free_port
-from tests.parts.sandbox import Sandbox
+from tests.parts.sandbox import Sandbox, SmallDisk
 from tests.parts.traces import listens, processes_about
 
 
@@ -80,11 +79,8 @@ def test_check_of_directories_where_applications_cannot_lie(tmp_path: Path) -> N
 
 
 def test_check_of_a_full_disk(tmp_path: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(tmp_path)], check=True)
-    try:
-        result = Sandbox(tmp_path).call("platform.check").result
-    finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
+    with SmallDisk(tmp_path / "small", "8m") as small:
+        result = Sandbox(small).call("platform.check").result
     assert result["checks"]["appsRoot"] is False and "is nearly full" in result["details"]["appsRoot"]
 
 

@@ -203,7 +203,7 @@ def pip(
         on.progress(Progress(f"pip {words[0]} {requirements or ' '.join(wanted)}"))
         asked = Command((*program, *words, *shlex.split(extra_args)), cwd=chdir)
         on.demand(asked, f"pip cannot {words[0]} {requirements or ', '.join(wanted)}", "Look at what pip said.")
-    after = before if on.dry else _frozen(on, program)
+    after = before if on.dry or not words else _frozen(on, program)
     foreseen = on.dry and bool(words) and requirements is None
     if before == after and not made and not foreseen and not (words and state == "forcereinstall"):
         return ok(values)
@@ -268,9 +268,18 @@ def _done(on: Transport, deed: tuple[str, ...], options: list[str]) -> list[str]
     return told
 
 
+LISTING = """
+import importlib.metadata, json
+found = {each.metadata["Name"]: each.version for each in reversed(list(importlib.metadata.distributions()))}
+print(json.dumps([{"name": name, "version": version} for name, version in found.items() if name]))
+"""
+
+
 def _frozen(on: Transport, program: list[str]) -> dict[str, str]:
-    asked = Command((*program, "--disable-pip-version-check", "list", "--format=json"), changes=False)
-    listed = on.demand(asked, f"{on.host.name} has no pip", "Install it (Debian: python3-pip), or use virtualenv.")
+    """What is installed, by name; Python itself tells it ten times sooner than pip."""
+    words = (program[0], "-c", LISTING) if program[1:] else (program[0], "list", "--format=json")
+    listed = on.demand(Command(words, changes=False), f"cannot ask {program[0]} what is installed",
+                       "Install Python and pip (Debian: python3-pip), or name a virtualenv.")  # fmt: skip
     return {_canonical(each["name"]): each["version"] for each in json.loads(listed.stdout)}
 
 
