@@ -186,7 +186,7 @@ class PlayRun:
             for name in run.play_hosts:
                 run.host(name).failed = run.host(name).unreachable = False
         elif word == "clear_facts":
-            host.variables.facts.clear()
+            host.facts.forget()
         elif word == "reset_connection":
             run.roads.forget((host.name,))
         elif word == "refresh_inventory":

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..errors import StepError
 from ..language.templating import OMIT, Templar
-from ..model import Host, Step
+from ..model import Step
 from ..transport.base import Transport
-from .roads import LazyRoad, StepRoad, rendered_names
+from .roads import LazyRoad, StepRoad
 from .state import HostRun, RunState, number, truth
 
 _PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass")
@@ -54,9 +54,9 @@ def road(run: RunState, host: HostRun, step: Step, templar: Templar, dry: bool, 
             run.host(name).variables.host,
             dry,
             timeout or None,
-            lambda: run.roads.road(key, lambda: _carried(run, name, variables, said), dry),
+            lambda: run.roads.road(key, lambda: run.carried(name, variables, said), dry),
         )
-    way = run.roads.road(key, lambda: _carried(run, to or host.name, variables, said), dry)
+    way = run.roads.road(key, lambda: run.carried(to or host.name, variables, said), dry)
     if step.become.enabled is not None or run.options.become or "ansible_become" in variables:
         way = _become(run, key, way, step, templar, variables)
     env = environment(step, templar) if step.environment else {}
@@ -91,13 +91,6 @@ def _said(run: RunState, step: Step, templar: Templar) -> dict[str, Any]:
         if value is not None
     }
     return {name: value for name, value in said.items() if value is not None and value is not OMIT}
-
-
-def _carried(run: RunState, name: str, variables: Mapping[str, Any], said: Mapping[str, Any]) -> Host:
-    """The host with the connection's and the platform's variables, rendered."""
-    host = run.host(name).variables.host
-    rendered = {each: variables[each] for each in rendered_names(iter(variables))}
-    return Host(host.name, host.groups, {**run.options.connection, **said, **rendered})
 
 
 def _become(

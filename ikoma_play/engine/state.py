@@ -19,11 +19,13 @@ from .. import __version__
 from ..errors import NotFound, StepError
 from ..language.templating import OMIT, Layer, Templar, Variables
 from ..language.variables import Computed, HostVariables, HostVars, Layers, PlayVariables, facts_layer
-from ..model import Event, Host, HostRecap, Node, Observer, Position, RoleRef, StepFinished, Warned
+from ..model import EMPTY, Event, Host, HostRecap, Node, Observer, Position, RoleRef, StepFinished, Warned
 from ..tool import Toolbox
+from ..transport.base import Transport
+from .facts import FactsOnDemand
 from .masking import Secrets
 from .options import Options
-from .roads import RUNNER, Connect, Roads
+from .roads import RUNNER, Connect, Roads, rendered_names
 
 T = TypeVar("T")
 WORKER = "ikoma-host"
@@ -93,8 +95,9 @@ class Undo:
 class HostRun:
     """One host in a run."""
 
-    def __init__(self, name: str, variables: HostVariables) -> None:
+    def __init__(self, name: str, variables: HostVariables, facts: FactsOnDemand) -> None:
         self.name = name
+        self.facts = facts
         self.variables = variables
         self.tally = Tally()
         self.failed = False  # a play failed here: no further steps in this run
@@ -227,8 +230,28 @@ class RunState:
         if found is None:
             with self._lock:
                 host = self.added_hosts.get(name) or self.inventory.hosts.get(name) or implicit(name)
-                found = self.hosts.setdefault(name, HostRun(name, HostVariables(host, self.extra, self._magic(host))))
+                found = self.hosts.setdefault(name, self._new(host))
         return found
+
+    def _new(self, host: Host) -> HostRun:
+        variables = HostVariables(host, self.extra, self._magic(host))
+        facts = FactsOnDemand(variables.facts, lambda: self.tools.find("setup"), lambda: self._bare_road(host.name))
+        variables.lowest = (Layer(facts, authored=False, foreign=True),)
+        return HostRun(host.name, variables, facts)
+
+    def _bare_road(self, name: str) -> Transport:
+        """The road to a host as no step asks for it."""
+        assert self.play is not None
+        variables = self.host(name).variables.view(self.play, seen=self.secrets.see)
+        return self.roads.road((name,), lambda: self.carried(name, variables), False)
+
+    def carried(self, name: str, variables: Mapping[str, Any], said: Mapping[str, Any] = EMPTY) -> Host:
+        """A host with the connection's and the platform's variables rendered, as its road carries it.
+
+        `said` is what a step's own keywords say of the connection; the host's variables rank above them."""
+        host = self.host(name).variables.host
+        rendered = {each: variables[each] for each in rendered_names(iter(variables))}
+        return Host(host.name, host.groups, {**self.options.connection, **said, **rendered})
 
     def groups(self) -> dict[str, list[str]]:
         """Every group with the names of its hosts, those of add_host and group_by included."""
@@ -282,9 +305,16 @@ class RunState:
             "ansible_play_name": lambda: self.play.play.name if self.play else "",
             "ansible_play_role_names": lambda: list(self.play.names) if self.play else [],
             "role_names": lambda: list(self.play.names) if self.play else [],
-            "ansible_facts": lambda: facts_layer(self.host(host.name).variables.facts),
+            "ansible_facts": lambda: self._facts(host.name),
         }
         return Computed(work, fixed)
+
+    def _facts(self, name: str) -> dict[str, Any]:
+        """`ansible_facts`, gathered where nobody has yet; without the tool for it what steps found out."""
+        host = self.host(name)
+        if "setup" in self.tools:
+            host.facts.gather()
+        return facts_layer(host.variables.facts)
 
     def going(self, names: Sequence[str]) -> list[str]:
         return [name for name in names if not (self.hosts[name].failed or self.hosts[name].unreachable)]

@@ -231,6 +231,7 @@ class HostVariables:
         self._facts = (Layer(self.facts, authored=False, foreign=True),)
         self._included = Layer(self.included)
         self._results = Layer(self.results, authored=False, foreign=True)
+        self.lowest: tuple[Layer, ...] = ()  # facts that are gathered when they are asked for
         self._extra = extra
         self._magic = Layer(magic, authored=False)
         self.files: tuple[Layer, ...] = ()  # the play's vars_files, as this host reads them
@@ -253,6 +254,7 @@ class HostVariables:
         `results` take the place of the host's own (a rollback sees them as they were)."""
         mine = play.of(step)
         return Variables(
+            *self.lowest,
             *play.defaults,
             *mine.defaults,
             *self._inventory,
@@ -276,7 +278,7 @@ class HostVariables:
 
     def outside(self, seen: Callable[[str, Any], None] | None = None) -> Variables:
         """What other hosts see of this one in `hostvars`: nothing that a play or a role says."""
-        layers = (*self._inventory, *self._facts, self._included, self._results, self._extra, self._magic)
+        layers = (*self.lowest, *self._inventory, *self._facts, self._included, self._results, self._extra, self._magic)
         return Variables(*layers, seen=seen)
 
     def read_files(self, play: Play, view: Variables, load: Callable[[str], Mapping[str, Any]]) -> None:

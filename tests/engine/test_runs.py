@@ -377,3 +377,40 @@ def test_options_that_would_pass_everything_by(options: Options, message: str, r
         play(tmp_path, "- hosts: h1\n  tasks: [{name: second, command: 'true'}]\n", THREE, options)
     assert message in caught.value.message
     assert remedy in caught.value.remedy
+
+
+def commands_run(folder: Path, text: str) -> tuple[list[str], list[str]]:
+    """The first words of all commands that a playbook came to, and what debug said."""
+    ran: list[str] = []
+
+    class Tells(LocalTransport):
+        def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
+            ran.append(command.argv[0])
+            return super().run(command, on_output)
+
+    return ran, play(folder, text, connect=Tells).said()
+
+
+def test_facts_are_gathered_when_they_are_asked_for(tmp_path: Path) -> None:
+    text = """
+- hosts: h1
+  tasks:
+    - {debug: {msg: "{{ ansible_system }}"}}
+    - {debug: {msg: "{{ ansible_facts.system }} {{ ansible_facts['kernel'] == ansible_kernel }}"}}
+    - {debug: {msg: "{{ hostvars.h1.ansible_system }} {{ ansible_nowhere is defined }}"}}
+"""
+    ran, said = commands_run(tmp_path, text)
+    assert said == ["h1: Linux", "h1: Linux True", "h1: Linux False"]
+    assert ran == ["/bin/sh"], "one round trip for all facts"
+
+
+def test_nobody_asks_and_nothing_is_gathered(tmp_path: Path) -> None:
+    text = "- hosts: h1\n  tasks: [{debug: {msg: '{{ inventory_hostname }} {{ vars | length > 5 }}'}}]\n"
+    assert commands_run(tmp_path, text) == ([], ["h1: h1 True"])
+
+
+def test_a_play_that_gathers_counts_a_step(tmp_path: Path) -> None:
+    text = "- hosts: h1\n  gather_facts: true\n  tasks: [{debug: {msg: '{{ ansible_system }}'}}]\n"
+    ran = play(tmp_path, text)
+    assert ran.order() == ["h1 step Gathering Facts ok", "h1 step debug ok"]
+    assert ran.said() == ["h1: Linux"]
