@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import pwd
 import shutil
@@ -16,6 +17,8 @@ from ikoma_play.model import Host
 from ikoma_play.transport.base import Transport
 from ikoma_play.transport.dry import DryTransport
 from ikoma_play.transport.local import LocalTransport
+from ikoma_play.transport.ssh import SshTransport
+from tests.parts.sshd import Sshd, servers
 
 NOBODY = 65534
 Open = Callable[[Path], Transport]
@@ -39,10 +42,29 @@ ROADS: dict[str, Open] = {"local": local, "dry": dry}
 if os.geteuid() == 0:
     ROADS["other user"] = other_user
 
+# As the one who runs the tests: over SSH, and over SSH as root by sudo. They need a server, see `ssh`.
+OVER_SSH: dict[str, Callable[[Sshd], Transport]] = {
+    "ssh": lambda server: SshTransport(server.host(user=getpass.getuser())),
+}
+if os.geteuid() == 0:
+    OVER_SSH["ssh, sudo"] = lambda server: SshTransport(server.host(user="free")).become("root")
 
-@pytest.fixture(params=list(ROADS))
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Sshd]:
+    """One server for all tests that only need some."""
+    with servers() as site:
+        server = site.server()
+        try:
+            yield server.start()
+        finally:
+            server.stop()
+
+
+@pytest.fixture(params=[*ROADS, *OVER_SSH])
 def road(request: pytest.FixtureRequest, folder: Path) -> Iterator[Transport]:
-    on = ROADS[request.param](folder)
+    over_ssh = OVER_SSH.get(request.param)
+    on = over_ssh(request.getfixturevalue("server")) if over_ssh else ROADS[request.param](folder)
     yield on
     on.close()
 

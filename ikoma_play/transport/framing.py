@@ -1,0 +1,166 @@
+"""How one command travels through a shell that stays open: one piece of shell out, marked streams back.
+
+The shell reads a whole compound command before it runs any of it, so nothing that the command does to
+the shell's standard input is taken for shell. Each frame has a mark of its own, 128 random bits, that
+ends both streams; what a command prints cannot contain it but by guessing.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from secrets import token_hex
+
+from ..errors import StepError
+from ..model import Command
+
+SEPARATOR = b"\x1e"
+INLINE = 16 * 2**10  # bytes of standard input that travel inside the frame; a pipe holds four times that
+NO_DIRECTORY = 96
+NO_FILE = 97
+_ESCAPED = re.compile(rb"[^\x20-\x26\x28-\x5b\x5d-\x7e\n\t]")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# Once a shell: a session of its own for each command (setsid), and a pipe without a name that tells when
+# something that a command left behind still has its standard streams: its write end is descriptor 9 of
+# the commands, and reading from descriptor 8 ends only when nobody has it open. What the shell itself has
+# to say (that a command was killed) is no output of a command: its standard error goes nowhere, and the
+# commands' is descriptor 6.
+PRELUDE = """\
+ikoma_s=; for ikoma_t in /usr/bin /bin /usr/local/bin /usr/sbin; do
+if [ -x "$ikoma_t/setsid" ]; then ikoma_s=$ikoma_t/setsid; break; fi; done
+exec 8</dev/null; ikoma_o=/dev/null; for ikoma_t in /dev/shm /tmp /var/tmp "$HOME"; do
+ikoma_f=$ikoma_t/.ikoma.{mark}; if mkfifo -m 600 "$ikoma_f" 2>/dev/null; then
+exec 7<>"$ikoma_f" 8<"$ikoma_f" 7<&-; rm -f "$ikoma_f"
+if (: 9>/proc/$$/fd/8) 2>/dev/null; then ikoma_o=/proc/$$/fd/8; fi; break; fi; done
+exec 6>&2 2>/dev/null; printf '\\036{mark};' >&6; printf '\\036{mark}%s\\n' "$$"
+"""
+
+# Ends what runs under the shell $1: its children's sessions first by TERM, then by KILL.
+KILLING = """
+p=$1
+children() {
+  if [ -r "/proc/$p/task/$p/children" ]; then read -r found < "/proc/$p/task/$p/children"; echo "$found"; return; fi
+  ps -A -o pid= -o ppid= 2>/dev/null | while read -r one parent; do [ "$parent" = "$p" ] && echo "$one"; done
+}
+c=$(children)
+there() { for x in $c; do kill -0 "-$x" 2>/dev/null && return; done; return 1; }
+for x in $c; do kill -TERM "-$x" 2>/dev/null || kill -TERM "$x" 2>/dev/null; done
+i=0
+while [ "$i" -lt 10 ] && there; do sleep 0.1 2>/dev/null || sleep 1; i=$((i + 1)); done
+for x in $c; do kill -KILL "-$x" 2>/dev/null || kill -KILL "$x" 2>/dev/null; done
+:
+"""
+
+
+class Frame:
+    """One command made ready for the shell. `text` is what is sent; `streamed` says that its standard
+    input follows after the shell has said `go`, and that the shell ends with the command."""
+
+    def __init__(self, command: Command, streamed: bool = False) -> None:
+        self.nonce = token_hex(16)
+        self.mark = SEPARATOR + self.nonce.encode()
+        self.go = self.mark + b"go\n"
+        self.ready = self.mark + b"ready\n"
+        self.streamed = streamed
+        self.text = self._composed(_body(command, self.nonce), command)
+
+    def _composed(self, body: str, command: Command) -> bytes:
+        """The frame: the command in a subshell, its exit code, the marks."""
+        running = f"( exec 8<&- 6>&-; {body} ) 2>&6 9>$ikoma_o"
+        after = "" if command.stdout_to is None else f"sync -- {quoted(command.stdout_to)} 2>/dev/null; "
+        if self.streamed:
+            opening, closing = f"printf '\\036{self.nonce}go\\n'; ", "exit"
+        else:
+            # Reading ends at once, unless something stays behind that still has the command's streams.
+            opening = ""
+            closing = f"while read -r ikoma_t <&8; do :; done; printf '\\036{self.nonce}ready\\n'"
+        ending = f"printf '\\036{self.nonce};' >&6; printf '\\036{self.nonce}%s\\n' \"$ikoma_c\""
+        encoded = running.encode("utf-8", "surrogateescape")
+        if self.streamed:
+            pass
+        elif command.stdin is None:
+            encoded += b" </dev/null"
+        else:
+            assert isinstance(command.stdin, bytes)
+            encoded = b"printf %b '" + escaped(command.stdin) + b"' | " + encoded
+        tail = f"; ikoma_c=$?; {after}{ending}; {closing}; }}\n"
+        return b"{ " + opening.encode() + encoded + tail.encode("utf-8", "surrogateescape")
+
+
+def _body(command: Command, nonce: str) -> str:
+    """What runs in the subshell, which the command then takes the place of."""
+    parts = []
+    if command.cwd is not None:
+        told = f"printf '\\036{nonce}cd;' >&2; exit {NO_DIRECTORY}"
+        parts.append(f"cd -- {quoted(_plain(command.cwd))} 2>/dev/null || {{ {told}; }}")
+    if command.stdout_to is not None:
+        file = quoted(_plain(command.stdout_to))
+        told = f"printf '\\036{nonce}to;' >&2; exit {NO_FILE}"
+        parts.append(f"( umask 077; : > {file} ) || {{ {told}; }}; exec > {file}")
+    parts += exports(command.env)
+    words = " ".join(quoted(word) for word in command.argv)
+    parts.append(f"exec $ikoma_s {words}")
+    return "; ".join(parts)
+
+
+def exports(env: Mapping[str, str]) -> list[str]:
+    """Shell that sets the environment. Raises StepError for a name that no shell can set."""
+    wrong = next((name for name in env if not _NAME.fullmatch(name)), None)
+    if wrong is not None:
+        raise StepError(
+            f"{wrong!r} cannot be set in the environment of a command",
+            remedy="Names of variables have letters, digits and underscores, and begin with no digit.",
+        )
+    return [f"export {name}={quoted(value)}" for name, value in env.items()]
+
+
+def quoted(word: str) -> str:
+    """One word for a shell. Raises StepError for what no command can be given."""
+    if "\0" in word:
+        raise StepError("a zero byte cannot be part of a command", remedy="Hand such data over on standard input.")
+    return shlex.quote(word)
+
+
+def _plain(path: str) -> str:
+    """A path that `cd` and redirections take for nothing else: `cd -` goes back, and CDPATH is searched."""
+    return path if path.startswith(("/", "./", "../")) else f"./{path}"
+
+
+def escaped(data: bytes) -> bytes:
+    """Bytes as printf's %b writes them again, inside single quotes."""
+    return _ESCAPED.sub(lambda found: b"\\0%03o" % found[0][0], data)
+
+
+class Scanner:
+    """Takes a stream apart: what belongs to the command, and what follows its end mark.
+
+    `feed` gives back what surely belongs to the command; what may be the beginning of the mark waits
+    for more. `tail` is what came after the mark, None before."""
+
+    def __init__(self, mark: bytes) -> None:
+        self._mark = mark
+        self._held = b""
+        self.tail: bytes | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        if self.tail is not None:
+            self.tail += data
+            return b""
+        data = self._held + data
+        self._held = b""
+        at = data.find(self._mark)
+        if at >= 0:
+            self.tail = data[at + len(self._mark) :]
+            return data[:at]
+        start = data.rfind(SEPARATOR, max(0, len(data) - len(self._mark)))
+        if start >= 0 and self._mark.startswith(data[start:]):
+            self._held = data[start:]
+            return data[:start]
+        return data
+
+    def rest(self) -> bytes:
+        """What was held back and turned out to be no mark."""
+        held, self._held = self._held, b""
+        return held

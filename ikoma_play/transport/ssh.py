@@ -1,0 +1,152 @@
+"""A host reached over SSH that has nothing but an SSH server and a POSIX shell.
+
+Commands go through shells that stay open, one command at a time through each; what is known about
+files goes through commands, one each.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+
+from ..errors import NotFound, StepError, TimedOut, last_lines
+from ..model import Command, Host, Progress, Result
+from .base import Transport, ignore
+from .framing import INLINE, NO_DIRECTORY, NO_FILE, Frame
+from .shell import Exchange, OutOfTime, Shell, ShellGone
+from .ssh_connection import Connection, Jumps
+from .ssh_files import SshFiles
+from .ssh_identity import Identity, become_of
+from .ssh_settings import settings
+from .ssh_shells import Shells
+from .ssh_tunnel import tunnel
+
+AFTER_KILL = 3.0  # seconds that the last output of a killed command is waited for
+SETSID_SAYS = b"setsid: failed to execute "
+
+_jumps = Jumps()  # hosts behind the same jump host share the connection to it
+
+
+class SshTransport(SshFiles):
+    """One connection, opened with the first command; threads may share it.
+
+    `round_trips` counts how often something was asked of the host and its answer waited for."""
+
+    def __init__(self, host: Host, progress: Callable[[Progress], None] = ignore) -> None:
+        self.host = host
+        self.progress = progress
+        self.connection = Connection(settings(host), _jumps)
+        self._roads: dict[Identity, SshTransport] = {}
+        self._first = self
+        self._making = threading.Lock()
+        self._shells = Shells(self.connection, Identity())
+
+    @property
+    def round_trips(self) -> int:
+        return self.connection.round_trips
+
+    def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
+        """Raises Unreachable when the connection is lost on the way, TimedOut, NotFound (no such directory)."""
+        stdin = command.stdin
+        frame = Frame(command, streamed=stdin is not None and not (isinstance(stdin, bytes) and len(stdin) <= INLINE))
+        shell = self._shells.take()
+        until = None if command.timeout is None else time.monotonic() + command.timeout
+        try:
+            exchange = shell.start(frame, stdin, on_output)
+            self.connection.round_trips += 2 if frame.streamed else 1
+            self._finish(shell, exchange, command, until)
+        except ShellGone as gone:
+            shell.usable = False
+            raise self._lost(command, gone) from None
+        finally:
+            self._shells.give_back(shell)
+        return self._result(command, exchange)
+
+    def _finish(self, shell: Shell, exchange: Exchange, command: Command, until: float | None) -> None:
+        try:
+            exchange.finish(until)
+        except OutOfTime:
+            self._shells.kill(shell)
+            with suppress(OutOfTime, ShellGone):
+                exchange.finish(time.monotonic() + AFTER_KILL)
+            raise TimedOut(
+                f"{command.argv[0]} took longer than {command.timeout:g} s and was killed",
+                remedy="Give it more time (timeout), or find out what it waits for.",
+                evidence=last_lines(exchange.result()),
+            ) from None
+        except ShellGone:
+            raise
+        except BaseException:  # an interrupted run leaves nothing behind
+            self._shells.kill(shell)
+            raise
+
+    def _lost(self, command: Command, gone: ShellGone) -> Exception:
+        error = self._shells.lost(f"{command.argv[0]} ran")
+        if isinstance(error, StepError):
+            result = Result(-1, *gone.said)
+            return StepError(
+                f"{command.argv[0]} has ended the shell that it ran in: its exit code is not known",
+                remedy="The next command gets a new shell.",
+                evidence=last_lines(result),
+            )
+        return error
+
+    def _result(self, command: Command, exchange: Exchange) -> Result:
+        result = exchange.result()
+        trouble = exchange.trouble
+        if trouble == "cd" and result.exit_code == NO_DIRECTORY:
+            raise NotFound(
+                f"cannot run {command.argv[0]} in {command.cwd}: no such directory, or not for this user",
+                remedy=f"Make the directory {command.cwd} first, or name another.",
+            )
+        if trouble == "to" and result.exit_code == NO_FILE:
+            assert command.stdout_to is not None
+            self._demand("write", command.stdout_to, result)
+        if result.exit_code in (126, 127) and result.stderr.startswith(SETSID_SAYS):
+            return replace(result, stderr=_not_started(command.argv[0], result.stderr))
+        return result
+
+    def tunnel(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]:
+        return tunnel(self.connection, address, port)
+
+    def become(self, user: str, method: str = "sudo", password: str | None = None, flags: str = "") -> Transport:
+        """The same connection as another user; it is used when the first command runs, and refused then."""
+        identity = become_of(user, method, password, flags)
+        first = self._first
+        with first._making:
+            if identity not in first._roads:
+                first._roads[identity] = _AsUser(first, identity)
+            return first._roads[identity]
+
+    def close(self) -> None:
+        for road in list(self._roads.values()):
+            road._shells.close()
+        self._shells.close()
+        self.connection.close()
+
+
+class _AsUser(SshTransport):
+    """Another user of the same host, on the same connection."""
+
+    def __init__(self, first: SshTransport, identity: Identity) -> None:
+        self.host = first.host
+        self.progress = first.progress
+        self.connection = first.connection
+        self._roads = {}
+        self._first = first
+        self._making = first._making
+        self._shells = Shells(first.connection, identity)
+
+    def close(self) -> None:
+        self._shells.close()
+
+
+def _not_started(name: str, said: bytes) -> bytes:
+    """What a shell would have said, in place of the program that gives each command a session of its own."""
+    cause = said.rpartition(b": ")[2].strip().decode("utf-8", "replace")
+    if cause == "No such file or directory":
+        return f"{name}: command not found\n".encode()
+    return f"{name}: cannot be executed: {cause}\n".encode()

@@ -1,0 +1,107 @@
+"""Who the commands of a host run as: the user who logged in, or another one by sudo, su or doas."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass, field
+from secrets import token_hex
+
+from ..errors import StepError
+from .shell import NOTHING, OutOfTime, Shell
+
+METHODS = ("sudo", "su", "doas")
+SHELL = "/bin/sh"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The user that a shell belongs to; `user` empty: the one who logged in."""
+
+    user: str = ""
+    method: str = "sudo"
+    password: str | None = field(default=None, repr=False)
+    flags: str = ""
+
+    def line(self, mark: str, prompt: str) -> str:
+        """What the login shell is asked to run; no secret is in it. Raises StepError."""
+        if not self.user:
+            return f"exec {SHELL}"
+        user = shlex.quote(self.user)
+        flags = [flag for flag in _flags(self.flags) if flag not in ("-n", "-S")]
+        first = f"printf {mark}; exec {SHELL}"
+        if self.method == "sudo":
+            asking = ["-n"] if self.password is None else ["-S", "-p", prompt]
+            return shlex.join(["exec", "sudo", *(flags or ["-H"]), *asking, "-u", self.user, "--", SHELL, "-c", first])
+        if self.method == "su":
+            # su asks in the language of its surroundings; the commands keep theirs.
+            inner = shlex.quote(f"unset LC_ALL; {first}")
+            return f"LC_ALL=C exec su {shlex.join(flags)} -s {SHELL} -c {inner} -- {user}"
+        return shlex.join(["exec", "doas", *flags, "-n", "-u", self.user, "--", SHELL, "-c", first])
+
+
+def become_of(user: str, method: str, password: str | None, flags: str) -> Identity:
+    """Raises StepError for what cannot be."""
+    if method not in METHODS:
+        raise StepError(f"cannot become {user} by {method}", remedy=f"Use become_method {', '.join(METHODS)}.")
+    if not user or user.startswith("-"):
+        raise StepError(f"{user!r} is not the name of a user", remedy="Check become_user.")
+    return Identity(user, method, password, flags)
+
+
+def pass_the_door(shell: Shell, identity: Identity, mark: str, prompt: str, seconds: float) -> None:
+    """Answer sudo's or su's question, until the other user's shell says `mark`. Raises StepError."""
+    asked_by = b"Password: " if identity.method == "su" else prompt.encode()
+    out = err = b""
+    answered = False
+    until = time.monotonic() + seconds
+    try:
+        while mark.encode() not in out:
+            more = shell.take(until)
+            if more == NOTHING:
+                raise _refused(identity, out + err)
+            out, err = out + more[0], err + more[1]
+            if asked_by in err:
+                err = err.replace(asked_by, b"")
+                if answered or identity.password is None:  # more attempts may lock the account
+                    raise _refused(identity, out + err)
+                answered = True
+                shell.send(identity.password.encode() + b"\n")
+    except OutOfTime:
+        raise StepError(
+            f"cannot become {identity.user} by {identity.method}: no answer within {seconds:g} s",
+            remedy="It may wait for a password in a way that is not known: allow it without one.",
+            evidence=_text(out + err),
+        ) from None
+    shell.unread((out.partition(mark.encode())[2], b""))
+
+
+def new_mark(what: str) -> str:
+    return f"ikoma-{token_hex(12)}-{what}"
+
+
+def _refused(identity: Identity, said: bytes) -> StepError:
+    text = _text(said)
+    message = f"cannot become {identity.user} by {identity.method}"
+    if "not found" in text and identity.method in text:
+        return StepError(
+            f"{message}: the host has no {identity.method}", remedy=f"Install it there, or use {' or '.join(METHODS)}."
+        )
+    if identity.method == "doas":
+        remedy = "Allow it without a password (`permit nopass` in doas.conf): doas asks for one on terminals only."
+    elif identity.password is None:
+        remedy = "Give the password (ansible_become_password), or allow it without one."
+    else:
+        remedy = "Check the password, and that this user may do so."
+    return StepError(message, remedy=remedy, evidence=text)
+
+
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", "replace").strip()
+
+
+def _flags(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise StepError(f"the flags {line!r} cannot be read: {error}", remedy="Check become_flags.") from None

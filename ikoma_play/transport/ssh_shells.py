@@ -1,0 +1,141 @@
+"""The shells of one user on one host: kept open, handed out, thrown away when in doubt."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from secrets import token_hex
+
+import paramiko
+
+from ..errors import IkomaError, StepError, Unreachable
+from ..model import Command
+from .framing import KILLING, Frame
+from .shell import OutOfTime, Shell, ShellGone
+from .ssh_connection import Connection
+from .ssh_identity import Identity, new_mark, pass_the_door
+
+KEPT_IDLE = 4  # sshd lets 10 sessions be open on a connection; others may need some
+WAIT_FOR_SESSION = 60.0  # seconds that a command waits for another one's session when no more may be opened
+KILLING_SECONDS = 15.0
+
+
+class Shells:
+    """Threads take a shell each with `take` and give it back with `give_back`."""
+
+    def __init__(self, connection: Connection, identity: Identity) -> None:
+        self.connection = connection
+        self.identity = identity
+        self._idle: list[Shell] = []
+        self._busy: set[Shell] = set()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def take(self) -> Shell:
+        """A shell that is ready, a new one where none is. Raises Unreachable, StepError."""
+        until = time.monotonic() + WAIT_FOR_SESSION
+        while True:
+            shell = self._taken_idle() or self._opened(until)
+            if shell is not None:
+                with self._changed:
+                    self._busy.add(shell)
+                return shell
+
+    def give_back(self, shell: Shell) -> None:
+        with self._changed:
+            self._busy.discard(shell)
+            if shell.usable and not self._closed and len(self._idle) < KEPT_IDLE:
+                self._idle.append(shell)
+            else:
+                shell.close()
+            self._changed.notify()
+
+    def kill(self, shell: Shell) -> None:
+        """End what runs in a shell, with all its children; the shell is not used again."""
+        shell.usable = False
+        with suppress(IkomaError, ShellGone, OutOfTime):  # its time was up before it had said who it is
+            shell.hear(time.monotonic() + KILLING_SECONDS)
+        if shell.pid and self.connection.alive:
+            self._with_another(Command(("/bin/sh", "-c", KILLING, "sh", str(shell.pid))), KILLING_SECONDS)
+
+    def close(self) -> None:
+        """Nothing that still runs stays behind as an orphan."""
+        with self._changed:
+            self._closed = True
+            busy = list(self._busy)
+        for shell in busy:
+            self.kill(shell)
+        with self._changed:
+            for shell in (*busy, *self._idle):
+                shell.close()
+            self._idle.clear()
+
+    # --- how ---
+
+    def _taken_idle(self) -> Shell | None:
+        while True:
+            with self._changed:
+                if not self._idle:
+                    return None
+                shell = self._idle.pop()
+            if shell.clean():
+                return shell
+            shell.close()
+            # It waits for what its command left behind, and must not stay just for that.
+            if shell.pid and shell.connected:
+                self._with_another(Command(("kill", "-KILL", str(shell.pid))), KILLING_SECONDS)
+
+    def _with_another(self, command: Command, seconds: float) -> None:
+        """Run something in a shell of its own, whatever comes of it."""
+        with suppress(IkomaError, ShellGone, OutOfTime, paramiko.SSHException):
+            until = time.monotonic() + seconds
+            shell = self._open()
+            try:
+                shell.start(Frame(command)).finish(until)
+            finally:
+                self.give_back(shell)
+
+    def _opened(self, until: float) -> Shell | None:
+        """A new shell; None where the host allows no more and another one has come back meanwhile."""
+        try:
+            return self._open()
+        except paramiko.ChannelException as error:
+            with self._changed:
+                if not self._idle and not (self._busy and self._changed.wait(until - time.monotonic())):
+                    settings = self.connection.settings
+                    raise Unreachable(
+                        f"{settings.name}: {settings.place} allows no further session: {error.text.lower()}",
+                        remedy="Raise MaxSessions in the host's sshd_config, or do less at once there.",
+                    ) from None
+            return None
+
+    def _open(self) -> Shell:
+        settings = self.connection.settings
+        wire, channel = self.connection.session()
+        timeouts = settings.timeouts
+        shell = Shell(channel, self.connection.watch(wire), timeouts.alive)
+        door, prompt, start = new_mark("in"), new_mark("asks:"), token_hex(16)
+        try:
+            wire.start_program(channel, self.identity.line(door, prompt))
+            if self.identity.user:
+                self.connection.round_trips += 1
+                pass_the_door(shell, self.identity, door, prompt, timeouts.authentication)
+            shell.greet(start)
+        except ShellGone:
+            shell.close()
+            raise self.lost("a shell was started", wire) from None
+        except BaseException:
+            shell.close()
+            raise
+        return shell
+
+    def lost(self, when: str, wire: object = None) -> IkomaError:
+        """What to say when a shell is gone: the connection is too, or something has ended the shell alone."""
+        settings = self.connection.settings
+        if not self.connection.alive:
+            return Unreachable(
+                f"{settings.name}: the connection to {settings.place} was lost while {when}",
+                remedy="Whether it was finished there is not known: look at the host, then resume the run.",
+            )
+        return StepError(f"{settings.name}: the shell ended while {when}")
