@@ -55,13 +55,18 @@ class Server:
     def embedded(self) -> bool:
         return self.settings.postgres == EMBEDDED
 
+    @property
+    def only_recorded(self) -> bool:
+        """Whether, in check mode, an earlier step would have started it: then there is nothing to ask."""
+        return self.on.dry and self.embedded and not postgres_embedded.Cluster(self.on).running()
+
     @cached_property
     def address(self) -> Address:
         """Raises StepError (a URL that is none), NotFound or Unavailable (nothing is configured)."""
         if self.embedded:
             if self.on.dry and postgres_embedded.Cluster(self.on).coordinates() is None:
                 # A step that was only recorded would have made it, on a port and with a password of its own.
-                return Address("127.0.0.1", 5432, postgres_embedded.USER, "")
+                return Address("127.0.0.1", 5432, postgres_embedded.USER, "still-to-be-generated")
             known = postgres_embedded.demand_coordinates(self.on)
             return Address(known.host, known.port, known.user, known.password)
         if self.settings.postgres:

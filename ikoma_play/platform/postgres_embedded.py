@@ -154,10 +154,14 @@ class Cluster:
         )
         if not result.ok:
             self.on.remove(str(part))
+            said = last_lines(result)
+            full = "No space left" in said
             raise Unavailable(
-                f"initdb could not make a PostgreSQL cluster in {self.folder}",
-                remedy="See what initdb says; it needs about 50 MB.",
-                evidence=last_lines(result),
+                f"initdb could not make a PostgreSQL cluster in {self.folder}{': the disk is full' * full}",
+                remedy=f"Free space there: it needs about 50 MB; df -h {self.folder} shows how much is left."
+                if full
+                else "See what initdb says.",
+                evidence=said,
             )
         self._keep(known)
         self.on.rename(str(part), str(self.data))

@@ -78,6 +78,9 @@ class ProcessRuntime(Runtime):
     def up(self, app: str, timeout: float) -> bool:
         self.notes.clear()
         declared = self._plans(app)
+        if self.on.dry and not all(Path(plan.context).is_dir() for plan in declared):
+            self._refuse_taken_ports(app, declared)
+            return True  # the step that brings the code was only recorded
         if not declared:
             raise Refused(f"{self._file(app)} starts no service", remedy="Give it one without a profile.")
         states = self.supervisor.states()

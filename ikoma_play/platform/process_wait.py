@@ -36,7 +36,7 @@ class Wait:
         self.began = time.monotonic()
         self.printed: dict[str, int] = {}  # bytes of log before it was started
         self.starts: dict[str, set[float]] = {}  # of those that failed
-        self.since: dict[str, float] = {}
+        self.since: dict[tuple[str, int], float] = {}  # of each process of a service
         self.said: dict[str, str] = {}
 
     def begin(self, plan: Plan) -> None:
@@ -77,7 +77,7 @@ class Wait:
         return self._answers(plan, plan.check, state)
 
     def _answers(self, plan: Plan, check: Check, state: State) -> bool:
-        first = self.since.setdefault(plan.service, time.monotonic())
+        first = self.since.setdefault((plan.service, state.pid), time.monotonic())
         good, said = probe(self.supervisor, self.program(plan.service), check)
         if good:
             return state.state == "RUNNING"

@@ -98,6 +98,7 @@ def end_processes(folders: Iterable[Path | str], program: str = "") -> bool:
         for pid in left:
             try:
                 os.kill(pid, number)
+                os.kill(pid, signal.SIGCONT)  # one that was stopped would not hear it
             except OSError:
                 continue
         deadline = time.monotonic() + patience

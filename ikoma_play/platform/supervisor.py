@@ -91,7 +91,7 @@ class Supervisor:
         if known.get("root") != str(self.root):
             return False
         try:
-            self._call("getPID")
+            self._call("getPID", patience=5.0)
         except Unavailable:
             return False
         return True

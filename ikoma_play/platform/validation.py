@@ -127,7 +127,7 @@ def _check_migrations(on: Transport, app: str, folder: str, found: Findings) -> 
             found.errors.append(
                 f"migrations {' and '.join(names)} have the same number {number}. Give one another number."
             )
-    if not scripts or not uses_database(on, app):
+    if not scripts or not uses_database(on, app) or Server(on).only_recorded:
         return
     try:
         with Server(on).connect() as connection:

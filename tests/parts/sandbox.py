@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,22 @@ class Sandbox:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(textwrap.dedent(text))
         return folder
+
+
+class SmallDisk:
+    """A file system of `size` at `place`; only root can have one."""
+
+    def __init__(self, place: Path, size: str = "1m") -> None:
+        self.place = place
+        self.size = size
+
+    def __enter__(self) -> Path:
+        self.place.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.size}", "tmpfs", str(self.place)], check=True)
+        return self.place
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run(["umount", str(self.place)], check=True)
 
 
 @pytest.fixture(scope="module")

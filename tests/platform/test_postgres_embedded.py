@@ -17,7 +17,7 @@ from ikoma_play.errors import Refused, Unavailable
 from ikoma_play.platform import postgres_embedded
 from ikoma_play.platform import sandbox as sandboxes
 from tests.parts.command import CHECKOUT
-from tests.parts.sandbox import Sandbox
+from tests.parts.sandbox import Sandbox, SmallDisk
 from tests.parts.users import NOBODY, ordinary_user
 
 
@@ -141,6 +141,18 @@ def test_what_is_broken_is_told(stopped: Sandbox, spoil: Callable[..., object], 
         stopped.cluster.start()
     assert failed.value.remedy
     assert not stopped.cluster.running()
+
+
+def test_a_full_disk_leaves_no_half_cluster(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "small", "12m") as small:
+        made = Sandbox(small)
+        try:
+            with pytest.raises(Unavailable, match="the disk is full") as failed:
+                made.call("platform.up")
+            assert "df -h" in failed.value.remedy
+            assert [path.name for path in made.cluster.folder.iterdir()] == ["lock"]
+        finally:
+            made.supervisor.stop()
 
 
 def test_another_server_on_its_files_is_refused(stopped: Sandbox) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from ikoma_play.errors import NotFound, Refused, Unhealthy
+from ikoma_play.errors import NotFound, Refused, Unavailable, Unhealthy
 from ikoma_play.platform import sandbox as sandboxes
 from ikoma_play.platform.runtime import Service
 from tests.parts.platform import free_port
-from tests.parts.sandbox import COMPOSE, WEB, Sandbox, sandbox
+from tests.parts.sandbox import COMPOSE, WEB, Sandbox, SmallDisk, sandbox
 
 __all__ = ["sandbox"]
 
@@ -219,6 +219,23 @@ def test_after_a_killed_supervisor_up_brings_everything_back(app: App) -> None:
     assert app.up(), "nothing was started"
     assert app.services()["web"].good and app.says() == "hello"
     assert app.sandbox.cluster.running(), "PostgreSQL did not come back"
+
+
+def test_a_full_disk_stops_nothing(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "small", "8m") as small:
+        made = Sandbox(small, ikoma_postgres="")
+        try:
+            made.call("platform.up")
+            app = App(made, "web", free_port(), made.app("web", {}))
+            app.env()
+            app.up()
+            (app.folder / "src/large").write_bytes(bytes(5 << 20))
+            with pytest.raises(Unavailable, match=r"the disk of .* is full") as failed:
+                app.up()
+            assert failed.value.remedy and app.says() == "hello"
+            assert len(list((made.root / "images/web").iterdir())) == 1, "a half copy was left"
+        finally:
+            made.supervisor.stop()
 
 
 def test_check_mode_tells_and_does_nothing(app: App) -> None:

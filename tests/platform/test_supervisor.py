@@ -195,3 +195,11 @@ def test_a_program_that_cannot_start_says_why(supervisor: Supervisor) -> None:
 def test_places_where_it_cannot_be_are_refused(tmp_path: Path, variables: dict[str, str], said: str) -> None:
     with pytest.raises(Refused, match=said):
         _ = Sandbox(tmp_path, **variables).supervisor
+
+
+def test_a_daemon_that_hangs_is_replaced(supervisor: Supervisor) -> None:
+    supervisor.start()
+    daemon = int(supervisor._call("getPID"))
+    os.kill(daemon, signal.SIGSTOP)
+    assert supervisor.start(), "the one that hangs was taken for a running one"
+    assert not sandboxes.alive(daemon) and supervisor.running()
