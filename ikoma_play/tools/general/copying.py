@@ -137,6 +137,13 @@ def template(
     newline_sequence: how lines end
     trim_blocks: take the newline after a block's tag away
     lstrip_blocks: take blanks before a block's tag away
+    block_start_string: what a block's tag begins with, instead of {%
+    block_end_string: what a block's tag ends with, instead of %}
+    variable_start_string: what an expression begins with, instead of {{
+    variable_end_string: what an expression ends with, instead of }}
+    comment_start_string: what a comment begins with, instead of {#
+    comment_end_string: what a comment ends with, instead of #}
+    output_encoding: the encoding of the file
     """
     source = scope.find("templates", src)
     dest = host_path(on, dest)

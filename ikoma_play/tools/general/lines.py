@@ -91,6 +91,7 @@ def lineinfile(
     mode: "0644", or "u=rw,g=r,o="
     owner: a user's name or number
     group: a group's name or number
+    encoding: the encoding of the file
     """
     if regexp is not None and search_string is not None:
         raise StepError("lineinfile takes regexp or search_string, not both", remedy="Leave one of them out.")
@@ -169,6 +170,7 @@ def blockinfile(
     mode: "0644", or "u=rw,g=r,o="
     owner: a user's name or number
     group: a group's name or number
+    encoding: the encoding of the file
     """
     if insertafter is not None and insertbefore is not None:
         raise StepError("blockinfile takes insertafter or insertbefore, not both", remedy="Leave one of them out.")
@@ -230,6 +232,7 @@ def replace(
     mode: "0644", or "u=rw,g=r,o="
     owner: a user's name or number
     group: a group's name or number
+    encoding: the encoding of the file
     """
     pattern = regular(regexp, re.MULTILINE)
     edit = Edit(path, Attributes(mode, owner, group), backup, validate, False, encoding)

@@ -198,6 +198,7 @@ def find(
     exact_mode: the whole mode; false: at least these bits
     follow: look into directories that links lead to
     get_checksum: also give the checksum of each file
+    checksum_algorithm: which one
     limit: stop after as many
     """
     criteria = _Criteria(

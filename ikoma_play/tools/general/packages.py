@@ -65,6 +65,13 @@ def apt(
     default_release: where to take packages from
     install_recommends: also what packages recommend
     only_upgrade: do not install what is not there
+    allow_downgrade: a version may be older than what is installed
+    allow_change_held_packages: also packages that are held at their version
+    allow_unauthenticated: also packages that nobody has signed
+    force: all three of these
+    force_apt_get: accepted for Ansible's sake; apt-get is what is used
+    fail_on_autoremove: accepted for Ansible's sake
+    policy_rc_d: accepted for Ansible's sake
     dpkg_options: options for dpkg; default force-confdef and force-confold, which keep changed settings
     lock_timeout: seconds to wait while another program installs
     """

@@ -75,7 +75,16 @@ def uri(
     timeout: seconds to wait for the network
     follow_redirects: safe (GET and HEAD), all or none
     validate_certs: demand a trusted certificate
+    ca_path: a file of the runner with the certificates of those that are trusted
+    client_cert: a file of the runner with a certificate to show
+    client_key: that certificate's key, when it is in a file of its own
+    use_proxy: use the proxy that the runner's environment names
+    http_agent: what is said for a browser's name
+    unix_socket: a socket of the host, instead of the address's own host and port
     dest: a file of the host that takes the body
+    mode: that file's mode
+    owner: that file's owner
+    group: that file's group
     src: a file of the runner that is sent as the body
     creates: nothing is asked where this path is there already
     removes: nothing is asked where this path is not there
@@ -166,6 +175,11 @@ def get_url(
     force_basic_auth: accepted for Ansible's sake; credentials are sent at once in any case
     timeout: seconds to wait for the network
     validate_certs: demand a trusted certificate
+    ca_path: a file of the runner with the certificates of those that are trusted
+    client_cert: a file of the runner with a certificate to show
+    client_key: that certificate's key, when it is in a file of its own
+    use_proxy: use the proxy that the runner's environment names
+    http_agent: what is said for a browser's name
     """
     import tempfile
 
