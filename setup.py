@@ -65,7 +65,7 @@ setup(
         "Jinja2>=3.1.6",
         "msgspec>=0.19",
         "bottle>=0.13",
-        "paramiko>=3.5",
+        "paramiko>=5.0,<6",
         "docker>=7.1",
         "psycopg[binary]>=3.2",
         "rich>=13.9",

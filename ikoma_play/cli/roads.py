@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..errors import Unreachable
 from ..language.inventory import LOCAL_NAMES
 from ..model import Host
 from ..transport.base import Transport
+from ..transport.connect import connect as road_to
 
 
 def connection(host: Host) -> str:
@@ -15,12 +15,4 @@ def connection(host: Host) -> str:
 
 def connect(host: Host) -> Transport:
     """Open the road to a host whose `ansible_*` variables are rendered. Raises Unreachable."""
-    wanted = connection(host)
-    if wanted == "local":
-        from ..transport.local import LocalTransport
-
-        return LocalTransport(host)
-    raise Unreachable(
-        f"{host.name} is to be reached by {wanted}, which this version cannot do",
-        remedy=f"If {host.name} is this machine, say so in the inventory: ansible_connection: local.",
-    )
+    return road_to(host, LOCAL_NAMES)
