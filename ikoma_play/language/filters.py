@@ -47,11 +47,11 @@ FALSE_WORDS = frozenset(("n", "no", "off", "0", "false", "f"))
 
 @named("bool")
 def to_bool(value: Any) -> Any:
-    """Ansible's reading of truth: its words for true are true, all else is false; None stays None."""
+    """Ansible's reading of truth: yes, on, true and 1 are true, all else is false; None stays None."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return value.strip().lower() in TRUE_WORDS
+        return value.strip().lower() in ("yes", "on", "true", "1")
     return value == 1
 
 

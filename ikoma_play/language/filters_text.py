@@ -262,8 +262,8 @@ def logarithm(value: Any, base: float | None = None) -> float:
 
 
 @named("pow")
-def power(value: Any, exponent: float) -> Any:
-    return pow(value, exponent)
+def power(value: Any, exponent: float) -> float:
+    return float(pow(float(value), float(exponent)))
 
 
 @named("root")

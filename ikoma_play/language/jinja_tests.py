@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,34 +134,39 @@ _OPERATORS: dict[str, Callable[[int], bool]] = {
 }
 
 
-def _release(version: str) -> tuple[list[Any], list[Any] | None]:
-    """The numbers of a version, and its pre-release part (None ranks above any)."""
-    main, _, pre = version.strip().lstrip("vV").partition("+")[0].partition("-")
-    split = [int(part) if part.isdigit() else part for part in re.findall(r"\d+|[a-zA-Z]+", main)]
-    return split, re.findall(r"\d+|[a-zA-Z]+", pre) if pre else None
+def _parts(text: str) -> list[Any]:
+    return [int(part) if part.isdigit() else part for part in re.findall(r"\d+|[a-zA-Z]+", text)]
 
 
 def _order(one: list[Any], other: list[Any]) -> int:
-    for a, b in zip_longest(one, other, fillvalue=0):
+    """Numbers by size, words by letter, a number after a word; what is longer comes after its beginning."""
+    for a, b in zip(one, other, strict=False):
         if a != b:
             if isinstance(a, int) == isinstance(b, int):
                 return -1 if a < b else 1
-            return 1 if isinstance(a, int) else -1  # 1.0.1 is after 1.0rc1
-    return 0
+            return 1 if isinstance(a, int) else -1
+    return (len(one) > len(other)) - (len(one) < len(other))
 
 
-def compare(one: str, other: str) -> int:
-    """-1, 0 or 1, as the first version is older, the same or newer."""
-    (mine, my_pre), (yours, your_pre) = _release(one), _release(other)
-    order = _order(mine, yours)
+def compare(one: str, other: str, released: bool = False) -> int:
+    """-1, 0 or 1, as the first version is older, the same or newer.
+
+    Part by part, as Ansible compares: 1.0 is not 1.0.0, and 1.0-rc1 comes after 1.0. `released` compares as
+    semantic versions and PEP 440 do: both of these the other way round."""
+    if not released:
+        return _order(_parts(one), _parts(other))
+    halves = []
+    for version in (one, other):
+        main, _, rest = version.strip().lstrip("vV").partition("+")[0].partition("-")
+        found = re.match(r"[\d.]*", main)
+        numbers = found[0] if found else ""
+        halves.append((_parts(numbers), _parts(main[len(numbers) :] + rest)))
+    (mine, my_pre), (yours, your_pre) = halves
+    width = max(len(mine), len(yours))
+    order = _order(mine + [0] * (width - len(mine)), yours + [0] * (width - len(yours)))
     if order or my_pre == your_pre:
         return order
-    if my_pre is None or your_pre is None:
-        return 1 if my_pre is None else -1
-    return _order(
-        [int(part) if part.isdigit() else part for part in my_pre],
-        [int(part) if part.isdigit() else part for part in your_pre],
-    )
+    return _order(my_pre, your_pre) if my_pre and your_pre else -1 if my_pre else 1
 
 
 @named("version", "version_compare")
@@ -173,7 +177,8 @@ def version(
         raise TemplateFailed("the test 'version' wants a version, not empty text")
     if operator not in _OPERATORS:
         raise TemplateFailed(f"the test 'version' knows no operator {operator!r}", remedy="Use ==, !=, <, <=, > or >=.")
-    return _OPERATORS[operator](compare(str(value), str(version)))
+    released = bool(strict) or version_type in ("strict", "semver", "semantic", "pep440")
+    return _OPERATORS[operator](compare(str(value), str(version), released))
 
 
 # --- Collections and truth -------------------------------------------------------------------------

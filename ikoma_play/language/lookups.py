@@ -49,9 +49,12 @@ def query(context: Context, name: str, *terms: Any, **options: Any) -> Any:
 def lookup(context: Context, name: str, *terms: Any, **options: Any) -> Any:
     """A lookup's values joined by commas, or its one value, as `lookup` gives them."""
     wanted = options.pop("wantlist", False)
+    ignored = options.get("errors") in ("ignore", "warn")
     found = _ask(context, name, list(terms), options)
-    if wanted or found is None:
+    if wanted:
         return found
+    if ignored and not found:
+        return None
     if all(isinstance(each, str) for each in found):
         return ",".join(found)
     return found[0] if len(found) == 1 else found
@@ -180,13 +183,19 @@ def sub_elements(templar: Asker, terms: list[Any], options: dict[str, Any]) -> l
     if len(terms) < 2:
         raise TemplateFailed("subelements wants a list and the name of a key in its items")
     more = terms[2] if len(terms) > 2 and isinstance(terms[2], Mapping) else {}
-    return subelements(terms[0], terms[1], bool(more.get("skip_missing", options.get("skip_missing", False))))
+    pairs = subelements(terms[0], terms[1], bool(more.get("skip_missing", options.get("skip_missing", False))))
+    return [[_without(element, str(terms[1]).split(".")), each] for element, each in pairs]
+
+
+def _without(element: Mapping[str, Any], path: list[str]) -> dict[str, Any]:
+    """The element without what it was taken apart by, which would make each item long."""
+    rest = {name: value for name, value in element.items() if name != path[0]}
+    return rest if len(path) == 1 else {**rest, path[0]: _without(element[path[0]], path[1:])}
 
 
 @named("random_choice")
 def random_choice(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    choices = items(templar, terms, options)
-    return [random.choice(choices)] if choices else []
+    return [random.choice(terms)] if terms else []
 
 
 @named("sequence")

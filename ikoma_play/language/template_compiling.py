@@ -107,10 +107,25 @@ def compiled_text(text: str) -> jinja2.Template:
     return _compile(parsed(text), text)
 
 
+def _kept_backslashes(text: str) -> str:
+    """The text with backslashes inside `{{ '…' }}` doubled, since Ansible's authors write them once there:
+    `regex_replace('(a)', '\\1')` is about the first group, not about the character with the number 1."""
+    if "\\" not in text or "{{" not in text:
+        return text
+    kept, inside = [], False
+    try:
+        for _, kind, value in environment().lex(text):
+            inside = kind == "variable_begin" or (inside and kind != "variable_end")
+            kept.append(value.replace("\\", "\\\\") if inside and kind == "string" else value)
+    except TemplateSyntaxError:
+        return text  # the parser says what is wrong
+    return "".join(kept)
+
+
 @lru_cache(maxsize=8192)
 def compiled(text: str) -> tuple[jinja2.Template, str, str]:
     """The template of a text, and the blanks around it when it is one whole expression."""
-    tree = parsed(text)
+    tree = parsed(_kept_backslashes(text))
     parts = tree.body[0].nodes if len(tree.body) == 1 and isinstance(tree.body[0], nodes.Output) else []
     expressions = [part for part in parts if not isinstance(part, nodes.TemplateData)]
     data = [part.data for part in parts if isinstance(part, nodes.TemplateData)]
