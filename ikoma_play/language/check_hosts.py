@@ -25,6 +25,8 @@ def check_hosts(plays: Sequence[Contents], inventory: Inventory, faults: Faults)
     nothing_runs = not any(hosts for hosts, _ in chosen)
     for contents, (hosts, unknown) in zip(plays, chosen, strict=True):
         for term in unknown:
+            if term == "!":  # a pattern that makes no sense has had its fault
+                continue
             name = term.lstrip("&!")
             near = nearest(name, [*inventory.groups, *inventory.hosts])
             certain = not made and term[0] not in "&!" and (bool(near) or nothing_runs)
@@ -54,7 +56,7 @@ def _chosen(contents: Contents, inventory: Inventory, faults: Faults) -> tuple[l
     except FaultsFound as found:
         for fault in found.faults:
             faults.add(fault.code, fault.message, fault.position or contents.play.position, fault.remedy)
-        return [], []
+        return [], ["!"]
 
 
 def _place(pattern: Any, term: str) -> Any:

@@ -15,8 +15,9 @@ from .check_files import file_name, find_file
 from .contents import Contents, Place
 from .evaluating import is_evaluated
 from .faults import Faults, shown_path
+from .jinja_environment import environment
 from .locating import place_of
-from .templating import Needs, environment, needs
+from .template_needs import Needs, needs
 from .text import Text, Unsafe, position_of
 from .values import has_template
 from .variable_files import read_variables

@@ -36,7 +36,11 @@ class Reading:
 
     def enter(self, path: str, at: Any) -> bool:
         """Whether a file may be imported here: not by itself, not without end."""
-        real = os.path.realpath(path)
+        try:
+            real = os.path.realpath(path)
+        except ValueError as error:
+            self.faults.add("missing-file", f"{path!r} cannot be the name of a file: {error}", at)
+            return False
         if real in self.importing:
             chain = " → ".join(shown_path(name) for name in [*self.importing[self.importing.index(real) :], real])
             self.faults.add("import-cycle", f"{shown_path(path)} imports itself: {chain}", at)

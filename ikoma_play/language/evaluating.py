@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from jinja2 import nodes
 from jinja2.exceptions import TemplateSyntaxError
 
-from .templating import environment
+from .jinja_environment import environment
 from .values import has_template
 
 

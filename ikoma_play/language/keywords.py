@@ -23,6 +23,7 @@ class Kind(Enum):
     CONDITIONS = "an expression or a list of expressions"
     LIST = "a list"
     MAPPING = "a mapping"
+    ARGUMENTS = "a mapping of arguments"
     LAYERS = "a mapping or a list of mappings"
     ANY = "a value"
     STEPS = "a list of steps"
@@ -148,7 +149,7 @@ KEYWORDS: tuple[Keyword, ...] = (
         ("backoff", Kind.NUMBER, "Each wait is the one before times this."),
         ("failed_when", Kind.CONDITIONS, "What counts as a failure."),
         ("changed_when", Kind.CONDITIONS, "What counts as a change."),
-        ("args", Kind.MAPPING, "Further arguments of the tool."),
+        ("args", Kind.ARGUMENTS, "Further arguments of the tool."),
         ("action", Kind.CALL, "The tool, the old way."),
         ("local_action", Kind.CALL, "The tool, run on this machine."),
         ("async", Kind.NUMBER, "Run in the background for at most so many seconds."),

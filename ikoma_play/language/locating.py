@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,13 +14,21 @@ from .text import position_of
 _ALLOW = re.compile(r"#.*\bikoma-play:\s*allow\s+([\w ,-]+)")
 
 
-@lru_cache(maxsize=64)
 def lines_of(file: str) -> Sequence[str]:
-    """The lines of a file, none where it cannot be read."""
+    """The lines of a file as it is now, none where it cannot be read."""
     try:
-        with open(file, encoding="utf-8", errors="replace") as opened:
-            return opened.read().split("\n")
+        about = os.stat(file)
     except (OSError, ValueError):
+        return ()
+    return _lines(os.path.abspath(file), about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=64)
+def _lines(path: str, modified: int, size: int) -> Sequence[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as opened:
+            return opened.read().split("\n")
+    except OSError:
         return ()
 
 

@@ -78,9 +78,16 @@ def load_role(
     reading = Reading(tools, search, playbook_dir)
     reader = RoleReader(reading)
     use = RoleUse(
-        name, inherit.position, {}, params or {}, inherit.name, tasks_from, vars_from, defaults_from, handlers_from,
+        name,
+        position_of(inherit.args.get("name"), inherit.position),
+        params=params or {},
+        phase=inherit.name,
+        tasks_from=tasks_from,
+        vars_from=vars_from,
+        defaults_from=defaults_from,
+        handlers_from=handlers_from,
         repeatable=True,
-    )  # fmt: skip
+    )
     nodes = reader.use(use, _handed_down(inherit))
     reading.faults.raise_if_any()
     last = nodes[-1]

@@ -295,4 +295,4 @@ def _quoted_value(line: str) -> str:
     found = re.search(r"\{\{.*", line.rstrip("\r"))
     value = re.sub(r"\s+#.*$", "", found[0]).strip() if found else "{{ … }}"
     quote = "'" if '"' in value else '"'
-    return f"{quote}{value}{quote}"
+    return f"{quote}{value}{quote}" if len(value) <= 100 else "the whole value in quotes"

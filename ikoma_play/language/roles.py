@@ -102,10 +102,6 @@ class RoleReader:
             return None
         params = {key: value for key, value in entry.items() if key not in LEVELS[ROLE] and key not in _INSTALLATION}
         check_variable_names(params, self.faults)
-        for key in params:
-            if remedy := did_you_mean(str(key), LEVELS[ROLE]):
-                text = f"'{key}' is no keyword of a role, so it is taken for a variable"
-                self.faults.add("suspicious-parameter", text, key, remedy, warning=True)
         phase = str(said["name"]) if "role" in said and said.get("name") else ""
         return RoleUse(name, position_of(written, entry), said, params, phase)
 
@@ -134,6 +130,7 @@ class RoleReader:
             params=use.params,
             parents=parents,
         )
+        self._suspect(ref, about)
         inside = outer.but(role=ref, phase=use.phase or name)
         nodes = self._dependencies(about, inside)
         if use.public:
@@ -144,6 +141,15 @@ class RoleReader:
         rollback = self.steps.rollback(use.said.get("rollback"), inside, os.path.join(path, "tasks"))
         position = position_of(use.at) or Position(shown_path(path), 1)
         return (*nodes, Block(steps, position, use.phase or name, rollback=rollback, role=ref))
+
+    def _suspect(self, ref: RoleRef, about: Mapping[str, Any]) -> None:
+        """A misspelt keyword of a role cannot be told from a variable, save where the role knows the variable."""
+        if "argument_specs" in about or main_file(os.path.join(ref.path, "meta"), "argument_specs"):
+            return
+        for key in ref.params:
+            if key not in ref.defaults and (remedy := did_you_mean(str(key), LEVELS[ROLE])):
+                text = f"'{key}' is no keyword of a role, so it is taken for a variable"
+                self.faults.add("suspicious-parameter", text, key, remedy, warning=True)
 
     def _was_used(self, use: RoleUse, path: str, outer: Level) -> bool:
         conditions = (outer.fields.get("when", ()), sorted(outer.fields.get("tags", ())))

@@ -39,6 +39,7 @@ _KINDS: dict[Kind, dict[str, Any]] = {
                                 {"type": "array", "items": {"type": ["string", "boolean", "integer"]}}]},
     Kind.LIST: {"type": "array"},
     Kind.MAPPING: _MAPPING,
+    Kind.ARGUMENTS: {"type": ["object", "string"]},
     Kind.LAYERS: {"anyOf": [_MAPPING, {"type": "array", "items": {"anyOf": [_MAPPING, _TEMPLATE]}}, _TEMPLATE]},
     Kind.ANY: {},
     Kind.STEPS: {"type": "array", "items": _NODES},

@@ -165,6 +165,12 @@ def _mapping(value: Any) -> Any:
     return value
 
 
+def _arguments(value: Any) -> Any:
+    if not isinstance(value, dict) and not (isinstance(value, str) and "=" in value):
+        raise _Wrong
+    return value
+
+
 def _layers(value: Any) -> Any:
     entries = value if isinstance(value, list) else [value]
     for entry in entries:
@@ -236,6 +242,7 @@ _READERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.LABEL: _label, Kind.NAME: _name, Kind.FLAG: _flag, Kind.NUMBER: _number, Kind.WORDS: _words,
     Kind.NAMES: _texts,
     Kind.PATTERN: _pattern, Kind.CONDITIONS: _conditions, Kind.LIST: _list, Kind.MAPPING: _mapping,
+    Kind.ARGUMENTS: _arguments,
     Kind.LAYERS: _layers, Kind.FILES: _files, Kind.STEPS: _steps, Kind.ROLLBACK: _rollback, Kind.ROLES: _roles,
     Kind.PROMPTS: _list, Kind.LOOP_CONTROL: _mapping, Kind.BATCHES: _batches, Kind.STRATEGY: _strategy,
     Kind.ORDER: _order, Kind.SCOPE: _scope,

@@ -55,7 +55,8 @@ def _remedy(problem: str, lines: list[str], number: int, column: int, opened: An
         if re.search(r"(:|-)\s+\{\{", candidate):
             value = re.sub(r"^.*?(:|-)\s+(?=\{\{)", "", candidate)
             quote = "'" if '"' in value else '"'
-            return f"A value that begins with {{{{ must be quoted as a whole: {quote}{value}{quote}."
+            shown = f": {quote}{value}{quote}" if len(value) <= 100 else ""
+            return f"A value that begins with {{{{ must be quoted as a whole{shown}."
     for candidate in (line, before):
         if re.search(r"""(:|-)\s+(["'])(?:(?!\2).)*\2\s*[^\s#,\]}:]""", candidate):
             return "More follows the closing quotation mark: put the whole value into quotes."
