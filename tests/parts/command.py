@@ -64,7 +64,7 @@ class Ikoma:
         environment = {
             name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR") and name[:6] != "PYTEST"
         }
-        environment |= {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1", **self.environment}
+        environment |= {"PYTHONPATH": str(CHECKOUT), **self.environment}
         done = subprocess.run(
             [*self.prefix, "-m", "ikoma_play", *words],
             cwd=self.folder,
