@@ -190,7 +190,7 @@ class Toolbox:
     def _load(self, module: str) -> None:
         declared = importlib.import_module(module)
         for value in vars(declared).values():
-            if isinstance(found := getattr(value, "tool", None), Tool):
+            if callable(value) and isinstance(found := getattr(value, "tool", None), Tool):
                 self._tools[found.name] = found
 
 

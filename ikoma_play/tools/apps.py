@@ -7,9 +7,8 @@ from typing import Any
 from ..arguments import AppName, Count, GitRef, ServiceName
 from ..errors import IkomaError, NotFound, StepError
 from ..model import Access, Outcome, changed, ok
-from ..platform import app_env, application, envfile, health, removal, skeleton, validation
+from ..platform import app_env, application, envfile, git, health, removal, skeleton, validation
 from ..platform import source as sources
-from ..platform.git import repository
 from ..platform.runtime import Service, runtime
 from ..tool import Scope, tool
 from ..transport.base import Transport
@@ -162,7 +161,7 @@ def source(
     ref: a tag, branch or commit of a git source
     """
     if scope is not None:
-        scope.keep_secret(*filter(None, (repository(source).password,)))
+        scope.keep_secret(*filter(None, (git.repository(source).password,)))
     placed = sources.put_in_place(on, app_name, source, ref)
     what = f"{placed.ref or placed.commit[:12]} of {placed.source}" if placed.ref or placed.commit else placed.source
     message = f"{what} put in place" if placed.changed else f"{what} is in place"

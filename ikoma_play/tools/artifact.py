@@ -8,9 +8,7 @@ from typing import Any, Literal
 from ..arguments import AppName, GitRef
 from ..errors import StepError, Unavailable
 from ..model import Access, Outcome, changed, ok
-from ..platform import application, releases
-from ..platform.runbook import runbook
-from ..platform.verification import verify
+from ..platform import application, releases, runbook, verification
 from ..tool import Scope, tool
 from ..transport.base import Transport
 from .apps import guard, known_url, variable
@@ -27,7 +25,7 @@ def generate_runbook(
     """
     application.demand(on, app_name)
     guard(on, app_name, scope)
-    return ok(runbook(on, app_name, lang, known_url(on, app_name, scope)))
+    return ok(runbook.runbook(on, app_name, lang, known_url(on, app_name, scope)))
 
 
 @tool("artifact.verify_release", access=Access.OBSERVER, changes=False)
@@ -38,7 +36,7 @@ def verify_release(on: Transport, app_name: AppName, *, scope: Scope | None = No
     """
     application.demand(on, app_name)
     guard(on, app_name, scope)
-    checks = verify(on, app_name, known_url(on, app_name, scope))
+    checks = verification.verify(on, app_name, known_url(on, app_name, scope))
     wrong = [check for check in checks if not check.passed]
     summary = f"{app_name}: {len(checks) - len(wrong)} of {len(checks)} checks passed"
     if wrong:

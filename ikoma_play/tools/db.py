@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..arguments import AppName, BackupName
 from ..errors import NotFound
 from ..model import Access, Outcome, changed, ok
-from ..platform import databases, dumps, migrations
-from ..platform.migrations import MIGRATIONS, SEEDS, Kind, Script
-from ..platform.postgres import Server, database_name
-from ..platform.postgres_embedded import Cluster
+from ..platform import databases, dumps, migrations, postgres, postgres_embedded
 from ..platform.settings import settings
 from ..tool import Scope, tool
 from ..transport.base import Transport
+
+if TYPE_CHECKING:
+    from ..platform.migrations import Kind, Script
+    from ..platform.postgres import Server
 
 
 @tool("db.create", access=Access.BUILDER, changes=True)
@@ -23,7 +24,7 @@ def create(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> O
     app_name: the application
     """
     server = _server(on, scope)
-    if on.dry and (_would_start(server) or not databases.exists(server, database_name(app_name))):
+    if on.dry and (_would_start(server) or not databases.exists(server, postgres.database_name(app_name))):
         return changed(_described(databases.Description(app_name, True)), f"database {app_name} would be created")
     made = not on.dry and databases.create(server, app_name)
     result = _described(databases.describe(server, app_name))
@@ -41,7 +42,7 @@ def migrate(on: Transport, app_name: AppName, sql: str | None = None, *, scope: 
     app_name: the application
     sql: SQL to apply as one migration instead of the files; the same text is applied once
     """
-    return _bring_in(on, app_name, MIGRATIONS, sql, scope)
+    return _bring_in(on, app_name, migrations.MIGRATIONS, sql, scope)
 
 
 @tool("db.seed", access=Access.BUILDER, changes=True)
@@ -53,7 +54,7 @@ def seed(on: Transport, app_name: AppName, sql: str | None = None, *, scope: Sco
     app_name: the application
     sql: SQL to load instead of the files; the same text is loaded once
     """
-    return _bring_in(on, app_name, SEEDS, sql, scope)
+    return _bring_in(on, app_name, migrations.SEEDS, sql, scope)
 
 
 @tool("db.backup", access=Access.OPERATOR, changes=True, repeatable=False)
@@ -93,8 +94,8 @@ def status(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> O
         described = databases.describe(server, app_name)
         if described.exists:
             with server.connect(app_name) as connection:
-                applied = migrations.records(connection, MIGRATIONS)
-    return ok({**_described(described), "migrations": _states(_scripts(on, app_name, MIGRATIONS), applied)})
+                applied = migrations.records(connection, migrations.MIGRATIONS)
+    return ok({**_described(described), "migrations": _states(_scripts(on, app_name, migrations.MIGRATIONS), applied)})
 
 
 @tool("db.restore", access=Access.OPERATOR, changes=True, repeatable=False)
@@ -136,15 +137,15 @@ def backups(on: Transport, app_name: AppName) -> Outcome:
 
 
 def _server(on: Transport, scope: Scope | None) -> Server:
-    server = Server(on)
-    if scope is not None and not (server.embedded and Cluster(on).coordinates() is None):
+    server = postgres.Server(on)
+    if scope is not None and not (server.embedded and postgres_embedded.Cluster(on).coordinates() is None):
         scope.keep_secret(server.address.password)
     return server
 
 
 def _would_start(server: Server) -> bool:
     """In check mode the step that starts the embedded server was only recorded."""
-    return server.embedded and not Cluster(server.on).running()
+    return server.embedded and not postgres_embedded.Cluster(server.on).running()
 
 
 def _demand_database(server: Server, app: str) -> None:
@@ -166,7 +167,7 @@ def _bring_in(on: Transport, app: str, kind: Kind, sql: str | None, scope: Scope
         _demand_database(server, app)
         names = migrations.apply(server, app, kind, chosen, whole=sql is None)
     result: dict[str, Any] = {"success": True, "message": _said(kind, names, dry=on.dry)}
-    if kind is MIGRATIONS:
+    if kind is migrations.MIGRATIONS:
         result["applied"] = names
     return changed(result, result["message"]) if names else ok(result, result["message"])
 

@@ -10,9 +10,7 @@ from typing import Any
 from .. import __version__
 from ..errors import IkomaError, Unavailable
 from ..model import Access, Command, Outcome, changed, ok
-from ..platform import application, sandbox
-from ..platform.postgres import EMBEDDED, LONGEST_NAME, Server
-from ..platform.postgres_embedded import Cluster
+from ..platform import application, postgres, postgres_embedded, sandbox
 from ..platform.runtime import runtime
 from ..platform.settings import Settings, settings
 from ..tool import tool
@@ -25,12 +23,6 @@ CAPABILITIES = (
     "db.seed", "db.backup", "db.status", "artifact.generate_runbook", "artifact.verify_release",
 )  # fmt: skip
 LEAST_SPACE = 100 * 1024 * 1024  # bytes free below the applications' directory
-LIMITS = {
-    "appNameLength": 64,
-    "databaseNameBytes": LONGEST_NAME,
-    "backupNameLength": 128,
-    "freeDiskBytes": LEAST_SPACE,
-}
 
 
 @tool("platform.info", access=Access.OBSERVER, changes=False)
@@ -45,7 +37,12 @@ def info(on: Transport) -> Outcome:
             "uptime": round(_uptime(), 1),
             "capabilities": list(CAPABILITIES),
             "extensions": extensions,
-            "limits": dict(LIMITS),
+            "limits": {
+                "appNameLength": 64,
+                "databaseNameBytes": postgres.LONGEST_NAME,
+                "backupNameLength": 128,
+                "freeDiskBytes": LEAST_SPACE,
+            },
         }
     )
 
@@ -125,7 +122,7 @@ def _ticks() -> int:
 
 
 def _has_sandbox(found: Settings) -> bool:
-    return found.runtime == "process" or found.postgres == EMBEDDED
+    return found.runtime == "process" or found.postgres == postgres.EMBEDDED
 
 
 def _below(path: str, found: Settings) -> bool:
@@ -138,7 +135,9 @@ def _start(on: Transport, found: Settings) -> bool:
 
     if not on.dry:
         return start_sandbox(on)
-    return not Supervisor(on).running() or (found.postgres == EMBEDDED and not Cluster(on).running())
+    return not Supervisor(on).running() or (
+        found.postgres == postgres.EMBEDDED and not postgres_embedded.Cluster(on).running()
+    )
 
 
 def _stop_applications(on: Transport, found: Settings) -> bool:
@@ -190,9 +189,9 @@ def _check_runtime(on: Transport, found: Settings) -> tuple[bool, str]:
 
 
 def _check_postgres(on: Transport, found: Settings) -> tuple[bool, str]:
-    if on.dry and found.postgres == EMBEDDED and not Cluster(on).running():
+    if on.dry and found.postgres == postgres.EMBEDDED and not postgres_embedded.Cluster(on).running():
         return True, "the embedded PostgreSQL; platform.up would start it"
-    return True, Server(on).check()
+    return True, postgres.Server(on).check()
 
 
 def _check_apps_root(on: Transport, found: Settings) -> tuple[bool, str]:
