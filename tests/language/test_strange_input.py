@@ -21,7 +21,7 @@ from ikoma_play.model import Playbook
 from .conftest import TOOLS
 
 KEYS = sorted({keyword.name for keyword in KEYWORDS} | set(TOOLS.names()) | {"import_tasks", "import_role", "<<", "a"})
-TEXTS = "{{ a }}|{{ a|{% if %}|auto|x.yml|play.yml|all|a=b c|free|1:2|~[|*".split("|")
+TEXTS = ["{{ a }}", "{{ a", "{% if %}", "auto", "x.yml", "play.yml", "all", "a=b c", "free", "1:2", "~[", "*"]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(TEXTS)
 VALUES = st.recursive(
     SCALARS,
@@ -32,10 +32,52 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 PLAYS = st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6), max_size=3)
-WORDS = (
-    "- |hosts: |tasks:\n|    |  |\n|\t|{{ | }}|'|\"|&a |*a|<<: |!vault |!unsafe |!!int |? |: |[|]|{|}|,|#|---\n|...\n|"
-    "%YAML 1.1\n|debug: |block:\n|\0|\ufeff|é|\u2028|0x|1e999|.inf|12:30|0o7|=|~|@|`|>\n"
-).split("|")
+WORDS = [
+    "- ",
+    "hosts: ",
+    "tasks:\n",
+    "    ",
+    "  ",
+    "\n",
+    "\t",
+    "{{ ",
+    " }}",
+    "'",
+    '"',
+    "&a ",
+    "*a",
+    "<<: ",
+    "!vault ",
+    "!unsafe ",
+    "!!int ",
+    "? ",
+    ": ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "#",
+    "---\n",
+    "...\n",
+    "%YAML 1.1\n",
+    "debug: ",
+    "block:\n",
+    "\x00",
+    "\ufeff",
+    "é",
+    "\u2028",
+    "0x",
+    "1e999",
+    ".inf",
+    "12:30",
+    "0o7",
+    "=",
+    "~",
+    "@",
+    "`",
+    ">\n",
+]
 FRAGMENTS = st.lists(st.sampled_from([*WORDS, "|\n"]) | st.text(max_size=5), max_size=30).map("".join)
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
