@@ -92,7 +92,7 @@ class Variables(Mapping[str, Any]):
                     self.seen(name, value)
                 return value
         if name == "vars":
-            return self
+            return Named(self)
         raise KeyError(name)
 
     def _render(self, name: str, value: Any) -> Any:
@@ -121,6 +121,30 @@ class Variables(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+class Named(Mapping[str, Any]):
+    """A mapping that has nothing but its entries, so that `x.layers` in a template means the entry."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: Mapping[str, Any]) -> None:
+        self._entries = entries
+
+    def __getitem__(self, name: str) -> Any:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 # --- Rendering -------------------------------------------------------------------------------------
@@ -254,6 +278,6 @@ def _failed(
 
 
 __all__ = [
-    "OMIT", "Find", "Layer", "Needs", "Omit", "Templar", "TemplateFailed", "UndefinedInValue", "UndefinedVariable",
-    "Variables", "environment", "has_template", "names", "nearest", "needs",
+    "OMIT", "Find", "Layer", "Named", "Needs", "Omit", "Templar", "TemplateFailed", "UndefinedInValue",
+    "UndefinedVariable", "Variables", "environment", "has_template", "names", "nearest", "needs",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model import EMPTY, Host, Play, RoleRef, Step
-from .templating import Find, Layer, Templar, Variables
+from .templating import Find, Layer, Named, Templar, Variables
 
 MAGIC = frozenset(
     [
@@ -62,30 +62,6 @@ MAGIC = frozenset(
     ]
 )
 """Names that are there without anybody having set them; a check takes them for defined."""
-
-
-class Named(Mapping[str, Any]):
-    """A mapping that has nothing but its entries, so that `x.layers` in a template means the entry."""
-
-    __slots__ = ("_entries",)
-
-    def __init__(self, entries: Mapping[str, Any]) -> None:
-        self._entries = entries
-
-    def __getitem__(self, name: str) -> Any:
-        return self._entries[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
 
 
 class Computed(Mapping[str, Any]):
@@ -302,3 +278,8 @@ class HostVariables:
 def facts_layer(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Gathered facts under their short names, as `ansible_facts` holds them."""
     return {name.removeprefix("ansible_"): value for name, value in facts.items()}
+
+
+__all__ = [
+    "MAGIC", "Computed", "HostVariables", "HostVars", "Layers", "Named", "PlayVariables", "StepLayers", "facts_layer",
+]  # fmt: skip
