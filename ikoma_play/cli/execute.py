@@ -29,6 +29,7 @@ HERE = Position("command line", 1)
 @options.variables
 @click.option("-C", "--check", "dry", is_flag=True, help="Change nothing; tell what would change.")
 @options.become
+@options.connection
 @click.option("--json", "as_json", is_flag=True, help="The whole outcome instead of the result alone.")
 @click.option("-v", "--verbose", "verbosity", count=True, help="Tell on standard error what it came to.")
 def command(name: str, words: tuple[str, ...], **given: Any) -> int:
@@ -57,6 +58,8 @@ def command(name: str, words: tuple[str, ...], **given: Any) -> int:
         become_password=options.become_password(given),
         verbosity=given["verbosity"],
         play_home=str(shipped.playbooks()),
+        connection=options.connection_vars(given),
+        roles_path=tuple(sources.roles_path()),
     )
     gc.enable()
     report = engine.run((playbook,), inventory, TOOLS, chosen, (keep,), roads.connect)

@@ -61,7 +61,8 @@ def _run(arguments: Sequence[str]) -> int:
 
         return show(error.faults)
     except IkomaError as error:
-        return _complain(error.message, error.evidence, error.remedy, status.of_error(error))
+        where = f"{error.position}: " if error.position else ""
+        return _complain(where + error.message, error.evidence, error.remedy, status.of_error(error))
 
 
 def _misused(error: Exception) -> int:

@@ -45,7 +45,14 @@ become = together(
     click.option("-b", "--become", is_flag=True, help="Run steps as another user."),
     click.option("--become-user", metavar="USER", help="Which user; default root."),
     click.option("--become-method", metavar="METHOD", help="How: sudo (the default) or su."),
-    click.option("-K", "--ask-become-pass", "ask_pass", is_flag=True, help="Ask for the password for that."),
+    click.option("-K", "--ask-become-pass", "ask_become", is_flag=True, help="Ask for the password for that."),
+)
+connection = together(
+    click.option("-u", "--user", "--remote-user", "user", metavar="USER", help="Log in as this user."),
+    click.option("-c", "--connection", metavar="KIND", help="How hosts are reached: ssh or local."),
+    click.option("--private-key", "--key-file", "private_key", metavar="FILE", help="Log in with this key."),
+    click.option("-k", "--ask-pass", "ask_pass", is_flag=True, help="Ask for the password to log in with."),
+    click.option("-T", "--timeout", type=click.IntRange(1), metavar="SECONDS", help="How long connecting may take."),
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output, for programs.")
 
@@ -62,7 +69,21 @@ def words(given: tuple[str, ...]) -> tuple[str, ...]:
 
 def become_password(given: dict[str, Any]) -> str | None:
     """The password for become, asked for at the terminal under -K."""
-    if not given["ask_pass"]:
-        return None
-    password: str = click.prompt("BECOME password", hide_input=True, default="", show_default=False, err=True)
-    return password
+    return _secret("BECOME password") if given["ask_become"] else None
+
+
+def connection_vars(given: dict[str, Any]) -> dict[str, Any]:
+    """Ansible's connection variables from the options; the inventory's own words count for more."""
+    said = {
+        "ansible_user": given["user"],
+        "ansible_connection": given["connection"],
+        "ansible_ssh_private_key_file": given["private_key"],
+        "ansible_password": _secret("SSH password") if given["ask_pass"] else None,
+        "ansible_timeout": given["timeout"],
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _secret(question: str) -> str:
+    typed: str = click.prompt(question, hide_input=True, default="", show_default=False, err=True)
+    return typed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from .. import engine, shipped
 from ..engine.masking import looks_secret
 from ..model import Step
 from ..tools import TOOLS
-from . import check, faults, lists, loading, options, roads, status, views
+from . import check, faults, lists, loading, options, roads, sources, status, views
 
 
 @click.command("run")
@@ -27,6 +28,7 @@ from . import check, faults, lists, loading, options, roads, status, views
 @click.option("--no-rollback", is_flag=True, help="After a failure leave everything as it is.")
 @click.option("--force-handlers", is_flag=True, help="Run notified handlers even if a step fails.")
 @options.become
+@options.connection
 @options.as_json
 @click.option(
     "--junit", metavar="FILE", type=click.Path(dir_okay=False), help="Write a JUnit XML file for a CI server."
@@ -54,13 +56,13 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
         verbosity=given["verbosity"],
         diff=given["diff"],
     ) as watching:
-        chosen = run_options(given, loaded.variables, Asking(watching) if given["one_by_one"] else None)
+        chosen = run_options(given, loaded.variables, Asking(watching))
         gc.enable()
         report = engine.run(loaded.playbooks, loaded.inventory, TOOLS, chosen, watching, roads.connect)
     return status.of_report(report)
 
 
-def run_options(given: dict[str, Any], variables: Any, confirm: Any = None) -> engine.Options:
+def run_options(given: dict[str, Any], variables: Any, asking: Asking) -> engine.Options:
     """The engine's options from the command line's."""
     return engine.Options(
         limit=given["limit"],
@@ -69,7 +71,7 @@ def run_options(given: dict[str, Any], variables: Any, confirm: Any = None) -> e
         check=given["dry"],
         diff=given["diff"],
         start_at_step=given["start_at"],
-        confirm=confirm,
+        confirm=asking if given["one_by_one"] else None,
         forks=given["forks"] or 0,
         extra_vars=variables,
         rollback=not given["no_rollback"],
@@ -80,11 +82,14 @@ def run_options(given: dict[str, Any], variables: Any, confirm: Any = None) -> e
         become_password=options.become_password(given),
         verbosity=given["verbosity"],
         play_home=str(shipped.playbooks()),
+        connection=options.connection_vars(given),
+        roles_path=tuple(sources.roles_path()),
+        ask=asking.answer if sys.stdin.isatty() else None,
     )
 
 
 class Asking:
-    """Asks before each step: yes, no, or go on without asking."""
+    """Asks the person at the terminal: before each step (yes, no, go on without asking), and what vars_prompt wants."""
 
     def __init__(self, watching: Sequence[views.View]) -> None:
         self._views = watching
@@ -96,6 +101,19 @@ class Asking:
                 question, default="n", show_default=False, type=click.Choice(["y", "n", "c"]), err=True
             )
         return None if answer == "c" else answer == "y"
+
+    def answer(self, prompt: Mapping[str, Any]) -> Any:
+        """What is typed for one entry of vars_prompt."""
+        with views.quiet(self._views):
+            return click.prompt(
+                str(prompt.get("prompt") or prompt.get("name", "")),
+                default=prompt.get("default", ""),
+                show_default="default" in prompt and not prompt.get("private", True),
+                hide_input=bool(prompt.get("private", True)),
+                confirmation_prompt=bool(prompt.get("confirm")),
+                type=str,
+                err=True,
+            )
 
 
 def again(playbooks: Sequence[str], given: dict[str, Any]) -> list[str]:
@@ -110,9 +128,22 @@ def again(playbooks: Sequence[str], given: dict[str, Any]) -> list[str]:
     for name, option in (("tags", "--tags"), ("skip_tags", "--skip-tags")):
         for value in given[name]:
             words += [option, value]
-    for name, option in (("dry", "--check"), ("diff", "--diff"), ("become", "--become"), ("ask_pass", "-K")):
+    for name, option in (
+        ("dry", "--check"),
+        ("diff", "--diff"),
+        ("become", "--become"),
+        ("ask_become", "-K"),
+        ("ask_pass", "-k"),
+    ):
         words += [option] if given[name] else []
-    for name, option in (("become_user", "--become-user"), ("forks", "--forks")):
+    for name, option in (
+        ("become_user", "--become-user"),
+        ("forks", "--forks"),
+        ("user", "--user"),
+        ("connection", "--connection"),
+        ("private_key", "--private-key"),
+        ("timeout", "--timeout"),
+    ):
         words += [option, str(given[name])] if given[name] else []
     return words
 

@@ -75,7 +75,7 @@ def closing(report: Report, check: bool, again: Sequence[str], message: str = ""
     if any(_bad(host) for host in hosts):
         return _failed(report, again, time)
     if not report.hosts:
-        return Closing(True, "No host matched, so nothing was done.", ("See: $ ikoma-play inventory",))
+        return Closing(True, "No host was worked on.", ("See which there are:", "$ ikoma-play inventory"))
     changed = sum(host.changed for host in hosts)
     what = f"{words.count(changed, 'step')} changed something" if changed else "nothing changed"
     if check:

@@ -180,3 +180,17 @@ def test_several_playbooks_in_a_row(ikoma: Ikoma) -> None:
     playbook(ikoma.folder, "- debug: {msg: one}")
     out = ikoma("run", "p.yml", "second.yml").out
     assert out.index("one") < out.index("PLAY Second") < out.index("two")
+
+
+def test_what_a_play_asks_for_must_be_given_where_nobody_can_answer(ikoma: Ikoma) -> None:
+    head = HEAD.replace("  tasks:\n", "  vars_prompt:\n    - {name: who, private: false}\n  tasks:\n")
+    steps = "- debug: {msg: 'hello {{ who }}'}"
+    done = run(ikoma, steps, expect=1, head=head)
+    assert "p.yml:1:3: " in done.err and "-e who=" in done.err
+    assert "hello Ada" in run(ikoma, steps, "-e", "who=Ada", head=head).out
+
+
+def test_connection_options_are_for_hosts_that_say_nothing_else(ikoma: Ikoma) -> None:
+    head = HEAD.replace("localhost", "all")
+    done = run(ikoma, "- ping:", "-i", "anything,", "--connection", "local", "-u", "nobody", head=head)
+    assert "ok: [anything]" in done.out

@@ -183,7 +183,7 @@ def test_colours_only_when_they_are_wanted() -> None:
 def test_a_play_without_hosts() -> None:
     text = shown([PlayStarted(RUN, AT, "Nobody", ())])
     assert text == "PLAY Nobody (no hosts)\n"
-    assert "No host matched" in shown(run(hosts=()))
+    assert "No host was worked on." in shown(run(hosts=()))
 
 
 def test_each_line_is_written_at_once() -> None:
