@@ -149,7 +149,7 @@ class Transport(ABC):
         """Copy a file or a tree of the runner to `path`; returns how many files were written.
 
         Files that are already the same (content and mode) are left alone."""
-        files = _files_below(source) if source.is_dir() else [(source, path)]
+        files = files_below(source) if source.is_dir() else [(source, path)]
         written = 0
         for count, (file, target) in enumerate(
             (file, posixpath.join(path, target)) if source.is_dir() else (file, target) for file, target in files
@@ -165,7 +165,7 @@ class Transport(ABC):
         return written
 
 
-def _files_below(folder: Path) -> list[tuple[Path, str]]:
+def files_below(folder: Path) -> list[tuple[Path, str]]:
     """Every regular file below a folder of the runner, with its path relative to it."""
 
     def walk(place: Path) -> Iterator[Path]:

@@ -55,16 +55,18 @@ for x in $c; do kill -KILL "-$x" 2>/dev/null || kill -KILL "$x" 2>/dev/null; don
 
 
 class Frame:
-    """One command made ready for the shell. `text` is what is sent; `streamed` says that its standard
-    input follows after the shell has said `go`, and that the shell ends with the command."""
+    """One command, or a script with the command's argv as arguments, made ready for the shell.
 
-    def __init__(self, command: Command, streamed: bool = False) -> None:
+    `text` is what is sent; `streamed` says that standard input follows after the shell has said `go`,
+    and that the shell ends with the command."""
+
+    def __init__(self, command: Command, streamed: bool = False, script: str = "") -> None:
         self.nonce = token_hex(16)
         self.mark = SEPARATOR + self.nonce.encode()
         self.go = self.mark + b"go\n"
         self.ready = self.mark + b"ready\n"
         self.streamed = streamed
-        self.text = self._composed(_body(command, self.nonce), command)
+        self.text = self._composed(_body(command, self.nonce, script), command)
 
     def _composed(self, body: str, command: Command) -> bytes:
         """The frame: the command in a subshell, its exit code, the marks."""
@@ -89,8 +91,8 @@ class Frame:
         return b"{ " + opening.encode() + encoded + tail.encode("utf-8", "surrogateescape")
 
 
-def _body(command: Command, nonce: str) -> str:
-    """What runs in the subshell, which the command then takes the place of."""
+def _body(command: Command, nonce: str, script: str) -> str:
+    """What runs in the subshell: the command takes its place, or it runs the script with the command's arguments."""
     parts = []
     if command.cwd is not None:
         told = f"printf '\\036{nonce}cd;' >&2; exit {NO_DIRECTORY}"
@@ -101,7 +103,7 @@ def _body(command: Command, nonce: str) -> str:
         parts.append(f"( umask 077; : > {file} ) || {{ {told}; }}; exec > {file}")
     parts += exports(command.env)
     words = " ".join(quoted(word) for word in command.argv)
-    parts.append(f"exec $ikoma_s {words}")
+    parts.append(f"set -- {words}\n{script.strip()}\n" if script else f"exec $ikoma_s {words}")
     return "; ".join(parts)
 
 

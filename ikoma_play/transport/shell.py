@@ -53,6 +53,7 @@ class Shell:
         self.channel = channel
         self.pid = 0
         self.usable = True
+        self.killed = False  # somebody ended what runs in it
         self._patience = patience
         self._interval = interval
         self._wake = _Wake()

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from ..errors import CommandFailed, StepError
 from ..model import Command, Result
 from .base import Stat, Transport
-from .faults import translated
+from .faults import NOT_THERE, translated
 
 SAID = {
     "No space left on device": errno.ENOSPC,
@@ -81,7 +81,7 @@ class ShelledTransport(Transport):
 
     def stat(self, path: str, follow: bool = False) -> Stat | None:
         result = self._script(STAT, path, "follow" if follow else "")
-        if not result.ok and _cause(result) in (errno.ENOENT, errno.ENOTDIR):
+        if not result.ok and cause(result) in NOT_THERE:
             return None
         self._demand("look at", path, result)
         line, _, target = result.stdout.decode("utf-8", "surrogateescape").partition("\n")
@@ -104,9 +104,9 @@ class ShelledTransport(Transport):
         depth = () if recurse else ("-maxdepth", "1")
         script = SCAN.replace("$depth", " ".join(depth)).replace("depth=$2\n", "")
         result = self._script(script, path)
-        if not result.ok and not result.stdout and _cause(result) in (errno.ENOENT, errno.ENOTDIR):
+        if not result.ok and not result.stdout and cause(result) in NOT_THERE:
             return []
-        if not (result.ok or _cause(result) == errno.ENOENT):  # an entry may go away meanwhile
+        if not (result.ok or cause(result) == errno.ENOENT):  # an entry may go away meanwhile
             self._demand("list", path, result)
         parts = result.stdout.decode("utf-8", "surrogateescape").split("\0")
         found = [
@@ -121,14 +121,15 @@ class ShelledTransport(Transport):
     def _demand(self, deed: str, path: str, result: Result) -> None:
         if result.ok:
             return
-        number = _cause(result)
+        number = cause(result)
         if number is None:
             raise CommandFailed(Command((deed, path)), result, f"cannot {deed} {path}")
         text = next(text for text, known in SAID.items() if known == number)
         raise translated(deed, path, OSError(number, text))
 
 
-def _cause(result: Result) -> int | None:
+def cause(result: Result) -> int | None:
+    """The errno of what a program complained about, in the C locale."""
     said = result.stderr.decode("utf-8", "replace")
     return next((number for text, number in SAID.items() if text in said), None)
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from typing import BinaryIO
 
-from ..errors import NotFound, StepError, TimedOut, last_lines
+from ..errors import Interrupted, NotFound, StepError, TimedOut, last_lines
 from ..model import Command, Host, Progress, Result
 from .base import Transport, ignore
 from .framing import INLINE, NO_DIRECTORY, NO_FILE, Frame
@@ -50,8 +51,15 @@ class SshTransport(SshFiles):
 
     def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
         """Raises Unreachable when the connection is lost on the way, TimedOut, NotFound (no such directory)."""
+        return self._run(command, on_output)
+
+    def run_script(self, script: str, *arguments: str, stdin: bytes | BinaryIO | None = None) -> Result:
+        return self._run(Command(arguments, stdin=stdin), None, script)
+
+    def _run(self, command: Command, on_output: Callable[[bytes], None] | None, script: str = "") -> Result:
         stdin = command.stdin
-        frame = Frame(command, streamed=stdin is not None and not (isinstance(stdin, bytes) and len(stdin) <= INLINE))
+        inline = stdin is None or (isinstance(stdin, bytes) and len(stdin) <= INLINE)
+        frame = Frame(command, not inline, script)
         shell = self._shells.take()
         until = None if command.timeout is None else time.monotonic() + command.timeout
         try:
@@ -60,9 +68,15 @@ class SshTransport(SshFiles):
             self._finish(shell, exchange, command, until)
         except ShellGone as gone:
             shell.usable = False
-            raise self._lost(command, gone) from None
+            raise self._lost(
+                f"the host worked on {command.argv[0]}" if script else f"{command.argv[0]} ran", gone
+            ) from None
         finally:
             self._shells.give_back(shell)
+        if shell.killed:
+            raise Interrupted(
+                f"{self.host.name}: the connection was closed while {command.argv[0]} ran, which was ended"
+            )
         return self._result(command, exchange)
 
     def _finish(self, shell: Shell, exchange: Exchange, command: Command, until: float | None) -> None:
@@ -83,12 +97,12 @@ class SshTransport(SshFiles):
             self._shells.kill(shell)
             raise
 
-    def _lost(self, command: Command, gone: ShellGone) -> Exception:
-        error = self._shells.lost(f"{command.argv[0]} ran")
+    def _lost(self, when: str, gone: ShellGone) -> Exception:
+        error = self._shells.lost(when)
         if isinstance(error, StepError):
             result = Result(-1, *gone.said)
             return StepError(
-                f"{command.argv[0]} has ended the shell that it ran in: its exit code is not known",
+                f"{self.host.name}: the shell was ended while {when}: the exit code is not known",
                 remedy="The next command gets a new shell.",
                 evidence=last_lines(result),
             )

@@ -75,8 +75,10 @@ class Connection:
             except paramiko.ChannelException:
                 raise
             except (paramiko.SSHException, EOFError, OSError) as error:
+                if wire.is_active():  # the host's answer to this question, given to another who asked as well
+                    raise paramiko.ChannelException(2, "Connect failed") from None
                 # It may have been lost long ago and noticed only now: nothing was asked of it yet.
-                if wire.is_active() or last:
+                if last:
                     raise Unreachable(
                         f"{self.settings.name}: the connection to {self.settings.place} was lost: {_said(error)}"
                     ) from None

@@ -1,9 +1,124 @@
-"""The verbs about files that take one round trip where the plain ones take several."""
+"""The verbs about files, one round trip each: small scripts that the open shell itself runs."""
 
 from __future__ import annotations
 
-from .shelled import ShelledTransport
+import os
+import posixpath
+from abc import abstractmethod
+from pathlib import Path
+from typing import BinaryIO
+
+from ..model import Result
+from .faults import NOT_THERE
+from .framing import INLINE, escaped
+from .shelled import WRITE, ShelledTransport, cause
+from .ssh_upload import upload
+
+NOT_CHANGED = 3
+
+# Small content comes as part of the script, which the shell writes without starting a program; a shell
+# that cannot write tells less about why than a program does.
+SMALL = """
+export LC_ALL=C
+path=$1 beside=$2 mode=$3 chmod=$5
+if [ -d "$path" ] && [ ! -L "$path" ]; then echo 'Is a directory' >&2; exit 1; fi
+trap 'rm -f -- "$beside"' EXIT
+umask "$4"
+printf %b '{content}' > "$beside" || {{ [ -e "$beside" ] && head -c 65536 /dev/zero >> "$beside"; exit 1; }}
+if [ -f "$path" ] && [ ! -L "$path" ]; then
+  if ! [ -O "$path" ] || ! [ -G "$path" ]; then
+    owner=$(stat -c %u:%g -- "$path")
+    chown "$owner" -- "$beside" 2>/dev/null || chgrp "${{owner#*:}}" -- "$beside" 2>/dev/null
+    chmod=y
+  fi
+  if [ -z "$mode" ]; then mode=$(stat -c %a -- "$path"); chmod=y; fi
+fi
+if [ "$chmod" ]; then chmod "${{mode:-644}}" -- "$beside" || exit; fi
+sync -- "$beside" || exit
+mv -fT -- "$beside" "$path" || exit
+trap - EXIT
+sync -- "${{path%/*}}/" 2>/dev/null || :
+"""
+
+MKDIR = f"""
+export LC_ALL=C
+[ -d "$1" ] && exit {NOT_CHANGED}
+case $1 in */*) mkdir -p -- "${{1%/*}}/" || exit 1 ;; esac
+mkdir -m "$2" -- "$1" || {{ [ -d "$1" ] && exit {NOT_CHANGED}; exit 1; }}
+"""
+
+REMOVE = f"""
+export LC_ALL=C
+if [ ! -e "$1" ] && [ ! -L "$1" ]; then stat -- "$1" > /dev/null; exit {NOT_CHANGED}; fi
+exec rm -rf -- "$1"
+"""
+
+RENAME = """
+export LC_ALL=C
+mv -fT -- "$1" "$2" || exit
+sync -- "$3" 2>/dev/null || :
+"""
+
+SYMLINK = """
+export LC_ALL=C
+ln -s -- "$1" "$3" || exit
+mv -fT -- "$3" "$2" || { rm -f -- "$3"; exit 1; }
+"""
 
 
 class SshFiles(ShelledTransport):
     """Files of a host that is reached through shells kept open."""
+
+    @abstractmethod
+    def run_script(self, script: str, *arguments: str, stdin: bytes | BinaryIO | None = None) -> Result:
+        """Run lines of shell with arguments in a copy of the open shell."""
+
+    def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
+        folder, name = posixpath.split(path)
+        beside = posixpath.join(folder or ".", f".{name[:200]}.{os.urandom(6).hex()}")
+        target = path if folder else f"./{name}"
+        shown = "" if mode is None else f"{mode:o}"
+        if isinstance(data, bytes) and len(data) <= INLINE:
+            script = SMALL.format(content=escaped(data).decode("ascii"))
+            wanted = 0o644 if mode is None else mode
+            special = "y" if wanted & ~0o666 else ""
+            result = self.run_script(script, target, beside, shown, f"{0o777 & ~wanted:o}", special)
+        else:
+            # Once the content has come, nobody else writes: the shell ends with it.
+            result = self.run_script(WRITE, target, beside, shown, stdin=data)
+        self._demand("write", path, result)
+
+    def mkdir(self, path: str, mode: int = 0o755) -> bool:
+        return self._told("make the directory", posixpath.normpath(path), MKDIR, f"{mode:o}")
+
+    def remove(self, path: str) -> bool:
+        return self._told("remove", path, REMOVE)
+
+    def rename(self, source: str, target: str) -> None:
+        self._told("rename", source, RENAME, target, f"{posixpath.dirname(target) or '.'}/")
+
+    def chmod(self, path: str, mode: int) -> None:
+        self._told("change the mode of", path, 'export LC_ALL=C; exec chmod "$2" -- "$1"', f"{mode:o}")
+
+    def chown(self, path: str, owner: str | None = None, group: str | None = None) -> None:
+        who = (owner or "") + (f":{group}" if group is not None else "")
+        self._told("change the owner of", path, 'export LC_ALL=C; exec chown -h -- "$2" "$1"', who)
+
+    def symlink(self, target: str, path: str) -> None:
+        folder, name = posixpath.split(path)
+        beside = posixpath.join(folder or ".", f".{name[:200]}.{os.urandom(6).hex()}")
+        self._demand("make the link", path, self.run_script(SYMLINK, target, path, beside))
+
+    def upload(self, source: Path, path: str) -> int:
+        return upload(self, source, path)
+
+    def _script(self, script: str, *arguments: str) -> Result:
+        return self.run_script(script, *arguments)
+
+    def _told(self, deed: str, path: str, script: str, *arguments: str) -> bool:
+        """Whether the script changed something. Raises as the verbs do."""
+        result = self.run_script(script, path, *arguments)
+        if result.exit_code == NOT_CHANGED and cause(result) in (None, *NOT_THERE):
+            return False
+        self._demand(deed, path, result)
+        return True

@@ -96,16 +96,21 @@ def settings(host: Host) -> Settings:
         passphrase=said("ansible_ssh_private_key_passphrase", "ansible_private_key_passphrase"),
         policy=policy,
         timeout=None if seconds is None else float(_number("ansible_timeout", seconds)),
+        file=str(arguments.get("F", "")),
         trail=(),
     )
 
 
 def _words(name: str, arguments: Words) -> dict[str, str | list[str]]:
     given = dict(arguments)
-    file = given.pop("F", None)
-    said = {} if file == "none" else looked_up(name, Path(str(file)).expanduser() if file else None)
+    said = _from_files(name, str(given.pop("F", "")))
     keys = [*_many(given, "identityfile"), *_many(said, "identityfile")]
     return {**said, **given, **({"identityfile": keys} if keys else {})}
+
+
+def _from_files(name: str, file: str) -> dict[str, str | list[str]]:
+    """What ssh's configuration says; `file` is the one that was named, or `none`."""
+    return {} if file == "none" else looked_up(name, Path(file).expanduser() if file else None)
 
 
 def _settled(
@@ -120,9 +125,10 @@ def _settled(
     passphrase: Any,
     policy: Any,
     timeout: float | None,
+    file: str,
     trail: tuple[str, ...],
 ) -> Settings:
-    """`trail`: the hosts on the way that led here, so that a circle of jumps is noticed."""
+    """`file`: ssh's configuration, where one was named; `trail`: the hosts on the way that led here, so that a circle of jumps is noticed."""
     asked = (*keys, *_many(words, "identityfile"))
     proxy, jump = _one(words, "proxycommand"), _one(words, "proxyjump")
     known = _one(words, "userknownhostsfile").split() or ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
@@ -142,7 +148,7 @@ def _settled(
         agent_socket=_home(_one(words, "identityagent")),
         password=None if password is None else str(password),
         passphrase=None if passphrase is None else str(passphrase),
-        jump=_jump(name, jump, policy, timeout, (*trail, address)) if jump not in ("", "none") else None,
+        jump=_jump(name, jump, policy, timeout, file, (*trail, address)) if jump not in ("", "none") else None,
         proxy_command=None if proxy in ("", "none") else _expanded(proxy, final, number, login),
         known_hosts=tuple(_home(path) for path in (*known, *system)),
         known_as=_one(words, "hostkeyalias"),
@@ -156,7 +162,7 @@ def _settled(
     )
 
 
-def _jump(name: str, jump: str, policy: Any, timeout: float | None, trail: tuple[str, ...]) -> Settings:
+def _jump(name: str, jump: str, policy: Any, timeout: float | None, file: str, trail: tuple[str, ...]) -> Settings:
     """The last of a chain of jump hosts; each one is reached through the one before it."""
     before: Settings | None = None
     for hop in jump.split(","):
@@ -168,8 +174,8 @@ def _jump(name: str, jump: str, policy: Any, timeout: float | None, trail: tuple
                 remedy=f"Take {address} out of its own ProxyJump (a `Host *` in ~/.ssh/config applies to it too).",
             )
         found = _settled(
-            address, address, looked_up(address), port=port, user=login or None, keys=(), password=None,
-            passphrase=None, policy=policy, timeout=timeout, trail=trail,
+            address, address, _from_files(address, file), port=port, user=login or None, keys=(), password=None,
+            passphrase=None, policy=policy, timeout=timeout, file=file, trail=trail,
         )  # fmt: skip
         if before is not None:
             from dataclasses import replace

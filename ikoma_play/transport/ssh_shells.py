@@ -30,6 +30,7 @@ class Shells:
         self._idle: list[Shell] = []
         self._busy: set[Shell] = set()
         self._changed = threading.Condition()
+        self._opening = 0
         self._closed = False
 
     def take(self) -> Shell:
@@ -53,7 +54,7 @@ class Shells:
 
     def kill(self, shell: Shell) -> None:
         """End what runs in a shell, with all its children; the shell is not used again."""
-        shell.usable = False
+        shell.usable, shell.killed = False, True
         with suppress(IkomaError, ShellGone, OutOfTime):  # its time was up before it had said who it is
             shell.hear(time.monotonic() + KILLING_SECONDS)
         if shell.pid and self.connection.alive:
@@ -98,17 +99,32 @@ class Shells:
 
     def _opened(self, until: float) -> Shell | None:
         """A new shell; None where the host allows no more and another one has come back meanwhile."""
+        with self._changed:
+            self._opening += 1
         try:
             return self._open()
         except paramiko.ChannelException as error:
             with self._changed:
-                if not self._idle and not (self._busy and self._changed.wait(until - time.monotonic())):
+                others = self._busy or self._opening > 1
+                if not self._idle and not (others and self._wait(until)):
                     settings = self.connection.settings
                     raise Unreachable(
                         f"{settings.name}: {settings.place} allows no further session: {error.text.lower()}",
                         remedy="Raise MaxSessions in the host's sshd_config, or do less at once there.",
                     ) from None
             return None
+        finally:
+            with self._changed:
+                self._opening -= 1
+                self._changed.notify()
+
+    def _wait(self, until: float) -> bool:
+        """For another command's end, or for another's failure to open a session."""
+        self._opening -= 1
+        try:
+            return self._changed.wait(min(1.0, until - time.monotonic())) or time.monotonic() < until
+        finally:
+            self._opening += 1
 
     def _open(self) -> Shell:
         settings = self.connection.settings
