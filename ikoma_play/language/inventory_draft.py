@@ -69,7 +69,8 @@ class Draft:
         self.group(name, at)
         if str(name) not in self.groups:
             return
-        if str(name) == parent or parent in self._below(str(name)):
+        # Every group is in `all` in the end, so `all` can be in none.
+        if str(name) in ("all", parent) or parent in self._below(str(name)):
             self.faults.add("group-cycle", f"the group '{name}' would hold itself", name, otherwise=at)
             return
         self.group(parent, at).children[str(name)] = None
