@@ -5,11 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 from ..errors import NotFound, Refused, StepError, Unavailable
 from ..model import Command
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"
 CONNECT_TIMEOUT = 10  # seconds
 LONGEST_NAME = 63  # bytes; PostgreSQL cuts longer names off without a word
+
+# Where a server that only containers know by name was found, while the road is open: a look takes three commands.
+_FOUND: WeakKeyDictionary[Transport, dict[tuple[str, int], tuple[str, int]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +89,19 @@ class Server:
         says inside the block comes out as StepError, or Unavailable where the server or its disk gave up."""
         import psycopg
 
-        address = self.address
-        name = database if database is not None else address.database
-        with self.on.tunnel(address.host, address.port) as (host, port):
-            where = _unix(host) if host.startswith("/") else {"host": host, "port": port}
+        with ExitStack() as way:
             try:
-                connection = psycopg.connect(
-                    user=address.user, password=address.password, dbname=name, autocommit=autocommit,
-                    connect_timeout=CONNECT_TIMEOUT, application_name="ikoma-play",
-                    **{**address.options, **where},
-                )  # fmt: skip
-            except psycopg.Error as error:
-                raise self._no_connection(name, str(error)) from None
+                connection = self._open(way, database, autocommit)
+            except Unavailable:
+                if not self._moved():
+                    raise
+                connection = self._open(way, database, autocommit)
             try:
                 with connection:
                     yield connection
             except psycopg.Error as error:
-                raise sql_failure(error, f"database {name} on {address.place}") from None
+                name = database if database is not None else self.address.database
+                raise sql_failure(error, f"database {name} on {self.address.place}") from None
 
     def check(self) -> str:
         """A sentence about a server that answers. Raises as connect does."""
@@ -121,6 +121,30 @@ class Server:
         }
 
     # --- how ---
+
+    def _open(self, way: ExitStack, database: str | None, autocommit: bool) -> psycopg.Connection[Any]:
+        import psycopg
+
+        address = self.address
+        name = database if database is not None else address.database
+        host, port = way.enter_context(self.on.tunnel(address.host, address.port))
+        where = _unix(host) if host.startswith("/") else {"host": host, "port": port}
+        try:
+            return psycopg.connect(
+                user=address.user, password=address.password, dbname=name, autocommit=autocommit,
+                connect_timeout=CONNECT_TIMEOUT, application_name="ikoma-play",
+                **{**address.options, **where},
+            )  # fmt: skip
+        except psycopg.Error as error:
+            raise self._no_connection(name, str(error)) from None
+
+    def _moved(self) -> bool:
+        """Whether the server is elsewhere than remembered: a container made anew has another address."""
+        before = self.address
+        if not _FOUND.pop(self.on, None):
+            return False
+        self.forget_address()
+        return self.address != before
 
     def _from_url(self, url: str) -> Address:
         try:
@@ -163,6 +187,12 @@ class Server:
         """The way from the host to a server whose name only containers know."""
         if re.fullmatch(r"[0-9.]+|.*:.*|/.*|localhost", host):
             return host, port
+        found = _FOUND.setdefault(self.on, {})
+        if (host, port) not in found:
+            found[host, port] = self._looked_up(host, port)
+        return found[host, port]
+
+    def _looked_up(self, host: str, port: int) -> tuple[str, int]:
         if self.on.run(Command(("getent", "hosts", host), timeout=10, changes=False)).ok:
             return host, port
         container = self._container(host)
