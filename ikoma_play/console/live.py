@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
@@ -31,7 +31,7 @@ from ..model import (
 from . import words
 from .narrator import Line, Narrator
 from .recap import closing, columns, rows
-from .terminal import Looks, one_line
+from .terminal import Looks, one_line, size
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 ASCII_SPINNER = "-\\|/"
@@ -59,6 +59,7 @@ STYLES = {
     "same": "bright_black",
 }
 WIDEST = 100  # beyond this the eye loses the line
+NARROW = 50  # below this there is no room for bars
 SHOWN = 5  # steps that run at the same time
 
 
@@ -73,6 +74,18 @@ class Running:
     progress: Progress | None = None
 
 
+class _Terminal(Console):
+    """rich asks standard input for the size; ours is that of the stream it writes to, also after a change."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        return ConsoleDimensions(*size(self.file))  # type: ignore[arg-type]
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        """The terminal alone decides."""
+
+
 class LiveView:
     """Draws the run on a terminal. `close()` gives the terminal back, also when no run ever finished."""
 
@@ -80,7 +93,7 @@ class LiveView:
         self._marks = looks.marks
         self._narrator = narrator
         self._again = again
-        self._console = Console(
+        self._console = _Terminal(
             file=stream,
             force_terminal=True,
             no_color=not looks.colour,
@@ -239,7 +252,7 @@ class LiveView:
         grid.add_column(justify="right", no_wrap=True)
         grid.add_column(justify="right", no_wrap=True, width=8)
         bar: RenderableType = ""
-        if first.progress and first.progress.total:
+        if first.progress and first.progress.total and self._width >= NARROW:
             bar = ProgressBar(first.progress.total, min(first.progress.done, first.progress.total), width=20)
         grid.add_row(text, bar, Text(words.duration(now - first.since), "bright_black"))
         return Padding(grid, (0, 0, 0, 2), expand=False)
@@ -254,7 +267,8 @@ class LiveView:
         bar: RenderableType = ""
         figures = words.count(self._done, "step")
         if total and self._done <= total:
-            bar = ProgressBar(total, self._done, complete_style="cyan", finished_style="cyan")
+            if self._width >= NARROW:
+                bar = ProgressBar(total, self._done, complete_style="cyan", finished_style="cyan")
             figures = f"{self._done} of {total}"
         grid.add_row(bar, Text(figures, "bright_black"), Text(words.duration(now - self._began), "bright_black"))
         return Padding(grid, (0, 0, 0, 2), expand=False)

@@ -50,7 +50,16 @@ def looks(stream: TextIO, environ: Mapping[str, str] = os.environ) -> Looks:
         marks = True
     except (UnicodeEncodeError, LookupError):
         marks = False
-    return Looks(live, colour, marks, max(20, shutil.get_terminal_size((100, 24)).columns))
+    return Looks(live, colour, marks, size(stream)[0])
+
+
+def size(stream: TextIO) -> tuple[int, int]:
+    """Columns and lines of the terminal that `stream` leads to, whatever standard input may be."""
+    try:
+        columns, lines = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        columns, lines = shutil.get_terminal_size()
+    return max(columns, 20), max(lines, 5)
 
 
 def printable(text: str) -> str:
