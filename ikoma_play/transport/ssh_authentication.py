@@ -169,13 +169,18 @@ def _loaded(path: str, passphrase: str | None) -> paramiko.PKey:
         raise Unusable("needs its passphrase" if "assword" in str(error) else str(error)) from None
     except PermissionError:
         raise Unusable("may not be read") from None
-    except (ValueError, paramiko.SSHException, OSError) as error:
-        text = str(error)
-        if "encrypted" in text.lower() and not passphrase:
-            raise Unusable("needs its passphrase") from None
-        if passphrase and ("password" in text.lower() or "corrupt" in text.lower()):
+    except (ValueError, paramiko.SSHException, OSError):
+        if passphrase and _needs_passphrase(path):
             raise Unusable("its passphrase is another") from None
         raise Unusable("is not a private key that can be used") from None
+
+
+def _needs_passphrase(path: str) -> bool:
+    try:
+        _loaded(path, None)
+    except Unusable as why:
+        return str(why) == "needs its passphrase"
+    return False
 
 
 def _public(path: str) -> bytes | None:

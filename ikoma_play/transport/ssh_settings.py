@@ -128,7 +128,8 @@ def _settled(
     file: str,
     trail: tuple[str, ...],
 ) -> Settings:
-    """`file`: ssh's configuration, where one was named; `trail`: the hosts on the way that led here, so that a circle of jumps is noticed."""
+    """`file`: ssh's configuration, where one was named; `trail`: the hosts on the way that led here, so that
+    a circle of jumps is noticed."""
     asked = (*keys, *_many(words, "identityfile"))
     proxy, jump = _one(words, "proxycommand"), _one(words, "proxyjump")
     known = _one(words, "userknownhostsfile").split() or ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]

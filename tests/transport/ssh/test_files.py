@@ -1,0 +1,166 @@
+"""Files of an SSH host: few round trips, nothing half-made, nothing sent that is there already."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ikoma_play.errors import NotFound, StepError, Unavailable
+from ikoma_play.model import Command, Progress
+from ikoma_play.transport.ssh import SshTransport
+from tests.parts.sshd import ROOT, Sshd
+
+
+@pytest.fixture
+def place(on: SshTransport) -> Iterator[str]:
+    """A directory of the host's that belongs to the one who logs in."""
+    folder = on.run(Command(("mktemp", "-d"))).text
+    yield folder
+    on.run(Command(("rm", "-rf", folder)))
+
+
+def test_each_verb_is_one_round_trip(on: SshTransport, place: str) -> None:
+    on.run(Command(("true",)))
+    for verb in (
+        lambda: on.write(f"{place}/a", b"x" * 10_000, 0o755),
+        lambda: on.write(f"{place}/a", b"y"),
+        lambda: on.read(f"{place}/a"),
+        lambda: on.stat(f"{place}/a"),
+        lambda: on.scan(place, recurse=True),
+        lambda: on.mkdir(f"{place}/b/c/d"),
+        lambda: on.rename(f"{place}/a", f"{place}/b/a"),
+        lambda: on.symlink("b", f"{place}/l"),
+        lambda: on.chmod(f"{place}/b/a", 0o600),
+        lambda: on.remove(f"{place}/b"),
+    ):
+        before = on.round_trips
+        verb()
+        assert on.round_trips == before + 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 16384, 16385, 3_000_000])
+def test_content_of_any_size(on: SshTransport, place: str, size: int) -> None:
+    data = os.urandom(size)
+    on.write(f"{place}/bytes", data)
+    on.write(f"{place}/source", io.BytesIO(data))
+    assert on.read(f"{place}/bytes") == data == on.read(f"{place}/source")
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_a_full_disk_leaves_the_old_file(box: Sshd, size: int) -> None:
+    """On a small file system of the server's own namespace."""
+    if not ROOT:
+        return
+    on = SshTransport(box.host(user="root"))
+    try:
+        pid = on.run(Command(("sh", "-c", "echo $$"))).text  # only to be sure that it runs
+        assert pid
+        folder = on.run(Command(("mktemp", "-d"))).text
+        on.demand(Command(("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder)))
+        try:
+            on.write(f"{folder}/kept", b"old")
+            on.run(Command(("sh", "-c", 'head -c 1000000 /dev/zero > "$1/filler"', "sh", folder)))
+            with pytest.raises(Unavailable, match="no space left") as caught:
+                on.write(f"{folder}/kept", b"n" * size)
+            assert "disk space" in caught.value.remedy
+            assert on.read(f"{folder}/kept") == b"old"
+            assert sorted(entry.path for entry in on.scan(folder)) == [f"{folder}/filler", f"{folder}/kept"]
+        finally:
+            on.demand(Command(("umount", folder)))
+            on.remove(folder)
+    finally:
+        on.close()
+
+
+def test_what_goes_wrong_has_its_cause(on: SshTransport, place: str) -> None:
+    for path, kind, said in (
+        ("/proc/ikoma", StepError, "cannot write /proc/ikoma"),
+        (f"{place}/none/a", NotFound, "no such file or directory"),
+        ("/usr/ikoma", StepError, "permission denied" if not ROOT or on.run(Command(("id", "-u"))).text != "0" else ""),
+    ):
+        for data in (b"x", bytes(100_000)):
+            with pytest.raises(kind, match=said):
+                on.write(path, data)
+    with pytest.raises(StepError, match="cannot make the directory"):
+        on.mkdir("/proc/ikoma/a")
+    with pytest.raises(NotFound, match="cannot rename"):
+        on.rename(f"{place}/none", f"{place}/other")
+    with pytest.raises(NotFound, match="cannot change the mode"):
+        on.chmod(f"{place}/none", 0o600)
+
+
+def test_a_tree_goes_in_one_stream_and_only_what_changed(on: SshTransport, place: str, tmp_path: Path) -> None:
+    source = tmp_path / "tree"
+    for number in range(60):
+        file = source / f"d{number % 7}" / f"it's {number}\n.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(os.urandom(number * 50))
+    (source / ("long" * 40)).write_bytes(b"x")
+    (source / "program").write_bytes(b"#!/bin/sh\n")
+    (source / "program").chmod(0o755)
+    told: list[Progress] = []
+    on.progress = told.append
+    before = on.round_trips
+    assert on.upload(source, f"{place}/to") == 62
+    assert on.round_trips <= before + 4
+    assert told[-1].done == told[-1].total > 60
+    for file in source.rglob("*"):
+        if file.is_file():
+            assert on.read(f"{place}/to/{file.relative_to(source)}") == file.read_bytes()
+    there = on.stat(f"{place}/to/program")
+    assert there is not None and there.mode == 0o755
+    assert not [entry for entry in on.scan(f"{place}/to") if ".ikoma" in entry.path]
+    assert on.upload(source, f"{place}/to") == 0
+    (source / "d1" / "it's 1\n.txt").write_bytes(b"z" * 50)  # the same size, another content
+    (source / "program").chmod(0o700)
+    assert on.upload(source, f"{place}/to") == 2
+    assert on.read(f"{place}/to/d1/it's 1\n.txt") == b"z" * 50
+
+
+def test_one_file_is_uploaded_as_a_file(on: SshTransport, place: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(os.urandom(200_000))
+    assert on.upload(file, f"{place}/as another") == 1
+    assert on.upload(file, f"{place}/as another") == 0
+    assert on.read(f"{place}/as another") == file.read_bytes()
+
+
+def test_an_upload_that_cannot_be_is_told(on: SshTransport, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/a").write_text("x")
+    with pytest.raises(StepError, match="cannot write /proc/ikoma"):
+        on.upload(tmp_path / "tree", "/proc/ikoma")
+
+
+def test_much_goes_over_at_a_good_rate_and_stays_out_of_memory(box: Sshd, tmp_path: Path) -> None:
+    """In a process of its own, whose peak is told: 200 MB from a file, to a file, and back as a stream."""
+    import sys
+
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        file.truncate(200_000_000)
+    script = """
+import json, resource, sys
+from ikoma_play.model import Command, Host
+from ikoma_play.transport.ssh import SshTransport
+on = SshTransport(Host("box", vars=json.loads(sys.argv[1])))
+on.run(Command(("true",)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+target = on.run(Command(("mktemp",))).text
+with open(sys.argv[2], "rb") as file:
+    on.write(target, file)
+print(on.stat(target).size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+on.remove(target)
+on.close()
+"""
+    import json
+
+    vars_ = json.dumps(dict(box.host().vars))
+    done = subprocess.run([sys.executable, "-c", script, vars_, str(big)], capture_output=True, text=True, check=True)
+    size, grown = (int(word) for word in done.stdout.split())
+    assert size == 200_000_000 and grown < 60, f"{grown} MB more for 200 MB that only passed through"
