@@ -112,15 +112,19 @@ class LiveView:
         self._known = 0
         self._done = 0
         self._check = False
-        self._began = time.monotonic()
+        self._began = self._redrawn = time.monotonic()
         self._live = Live(get_renderable=self._region, console=self._console, transient=True, refresh_per_second=8)
 
     def __call__(self, event: Event) -> None:
         with self._lock:
             self._note(event)
             self._moved = tuple(self._running.values())
-            for line in self._narrator.tell(event):
+            lines = list(self._narrator.tell(event))
+            for line in lines:
                 self._console.print(self._drawn(line))
+            if lines and time.monotonic() - self._redrawn > 0.05:  # what is told must not be shown as running too
+                self._redrawn = time.monotonic()
+                self._live.refresh()
             if isinstance(event, RunFinished):
                 self._live.stop()
                 if event.report:

@@ -172,8 +172,8 @@ class Narrator:
     def _heading(self, name: str, kind: str) -> Iterator[Line]:
         title = words.phase(name, kind, not self.phase)
         if title and title != self.phase:
-            yield Line("phase", title)
             self.phase = title
+            yield Line("phase", title)
 
     @property
     def _many(self) -> bool:
