@@ -19,6 +19,7 @@ from .compose_failure import build_failed, told_apart, unfinished
 from .compose_restore import Restore, remember
 from .compose_wait import wait_until_good
 from .engine import CONFIG_HASH, WORKING_DIR, Container, Engine, engine, preload
+from .foreseen import foreseen
 from .runtime import Runtime, Service
 
 # With one of these the configuration depends on files beyond the compose file and `.env`.
@@ -43,7 +44,11 @@ class ComposeRuntime(Runtime):
             return False, f"{error.message}. {error.remedy}".strip()
 
     def config(self, app: str) -> dict[str, object]:
-        return dict(_unescaped(json.loads(self._raw_config(self._files(app), app))))
+        files = self._files(app)
+        if foreseen(self.on, files.folder):
+            # Docker Compose would read what lies there now.
+            return compose_file.load(self.on, files.folder, project_name(app))
+        return dict(_unescaped(json.loads(self._raw_config(files, app))))
 
     def services(self, app: str) -> Sequence[Service]:
         try:
@@ -61,8 +66,7 @@ class ComposeRuntime(Runtime):
     def up(self, app: str, timeout: float) -> bool:
         self.notes.clear()
         files = self._files(app)
-        raw = self._raw_config(files, app)
-        config = _unescaped(json.loads(raw))
+        config: dict[str, Any] = self.config(app)
         project, declared = project_name(app), self._declared(config)
         if not declared:
             raise Refused(f"{files.path} starts no service", remedy="Give it at least one service without a profile.")
@@ -70,9 +74,10 @@ class ComposeRuntime(Runtime):
         with engine(self.on) as docker:
             before = docker.containers(project)
             self._refuse_foreign(app, before)
-            if self.on.dry:
-                return self._would_change(cli, declared, before)
             self._refuse_taken_ports(app, config, docker)
+            if self.on.dry:
+                return foreseen(self.on, files.folder) or self._would_change(cli, declared, before)
+            raw = self._raw_config(files, app)
             restore = Restore(cli, docker, self.settings.app(app), before, docker.networks(project))
             try:
                 restore.made_networks = self._make_networks(config, docker)

@@ -12,41 +12,15 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .compose_words import CONDITIONS, HEALTHCHECK, SERVICE, TOP, seconds
 from .compose_yaml import Document, Path, spelled
 
 EnvValues = Callable[[str, bool, Path], dict[str, str]]
 
-_TOP = frozenset({"name", "version", "services", "networks", "volumes", "configs", "secrets", "include", "models"})
-_SERVICE = frozenset(
-    re.findall(
-        r"\w+",
-        """annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs container_name
-    cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus cpuset credential_spec
-    depends_on deploy develop device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint env_file
-    environment expose extends external_links extra_hosts gpus group_add healthcheck hostname image init ipc isolation
-    label_file labels links logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit models
-    network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform ports post_start pre_stop privileged
-    profiles provider pull_policy pull_refresh_after read_only restart runtime scale secrets security_opt shm_size
-    stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode uts
-    volumes volumes_from working_dir""",
-    )
-)
-_HEALTHCHECK = frozenset({"test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"})
-_CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h|d)")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PORT = re.compile(
     r"(?:(?P<ip>\[[0-9a-fA-F:.]+\]|\d+\.\d+\.\d+\.\d+|[0-9a-fA-F:]*::[0-9a-fA-F:]*):)?"
     r"(?:(?P<published>\d+(?:-\d+)?)?:)?(?P<target>\d+(?:-\d+)?)(?:/(?P<protocol>tcp|udp|sctp))?\Z"
 )
-
-
-def seconds(duration: str) -> float:
-    """`1m30s` in seconds. Raises ValueError."""
-    parts = _DURATION.findall(duration)
-    if not parts or "".join(number + unit for number, unit in parts) != duration:
-        raise ValueError(f"{duration!r} is no duration; write 500ms, 10s or 1m30s")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 def normalise(
@@ -69,7 +43,7 @@ class _Reader:
         top = self.document.data
         if top is None or top == {}:
             raise self.document.error((), "the compose file is empty", "Say which services it has.")
-        self._mapping(top, (), _TOP)
+        self._mapping(top, (), TOP)
         for word in ("include", "models"):
             if word in top:
                 raise self.document.error((word,), f"{word} is read by Docker Compose only")
@@ -92,7 +66,7 @@ class _Reader:
         path: Path = ("services", key)
         if not re.fullmatch(r"[A-Za-z0-9._-]+", key):
             raise self.document.error(path, f"{key!r} cannot be a service's name", "Use letters, digits, . _ and -.")
-        self._mapping(raw, path, _SERVICE)
+        self._mapping(raw, path, SERVICE)
         if "extends" in raw:
             raise self.document.error((*path, "extends"), "extends is read by Docker Compose only")
         if "image" not in raw and "build" not in raw:
@@ -236,7 +210,7 @@ class _Reader:
         return made if "dockerfile_inline" in made else made | {"dockerfile": made.get("dockerfile", "Dockerfile")}
 
     def _healthcheck(self, value: Any, path: Path) -> dict[str, Any]:
-        self._mapping(value, path, _HEALTHCHECK)
+        self._mapping(value, path, HEALTHCHECK)
         made = dict(value)
         test = value.get("test")
         if self._boolean(value.get("disable", False), (*path, "disable")) or test in (["NONE"], "NONE"):
@@ -266,11 +240,11 @@ class _Reader:
         for name, item in value.items():
             self._mapping(item, (*path, name))
             condition = item.get("condition", "service_started")
-            if condition not in _CONDITIONS:
+            if condition not in CONDITIONS:
                 raise self.document.error(
                     (*path, name),
                     f"{spelled((*path, name))}: there is no such condition",
-                    f"Use one of: {', '.join(_CONDITIONS)}.",
+                    f"Use one of: {', '.join(CONDITIONS)}.",
                 )
             made[name] = {"condition": condition, "required": item.get("required", True)} | {
                 word: extra for word, extra in item.items() if word not in ("condition", "required")

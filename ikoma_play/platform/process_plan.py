@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Refused
-from .compose_model import seconds
+from .compose_words import seconds
 
 ANY = ("", "0.0.0.0", "::")
 # What gives a container something of its own that a process of this machine cannot have.

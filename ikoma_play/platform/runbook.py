@@ -85,6 +85,13 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+_OPERATIONS = (
+    ("restart", "deploy.restart"),
+    ("stop", "deploy.down"),
+    ("backup", "db.backup"),
+    ("logs", "apps.logs"),
+)
+
 
 def runbook(on: Transport, app: str, lang: str, url: str = "") -> dict[str, Any]:
     """appName, version, deployedAt, config, healthChecks, rollbackProcedure, markdown. What cannot be looked
@@ -195,39 +202,14 @@ def _markdown(
     found: health.Health,
     words: Mapping[str, str],
 ) -> str:
-    config, newest = result["config"], known[0] if known else None
-    lines = [f"# {words['title'].format(app=app)}", "", f"## {words['facts']}", ""]
-    lines += [
-        f"- **{words['version']}**: {result['version'] or '–'}",
-        f"- **{words['deployed']}**: {result['deployedAt'] or words['never']}",
-        f"- **{words['commit']}**: {newest.commit if newest and newest.commit else '–'}",
-        f"- **{words['source']}**: {newest.source if newest and newest.source else '–'}",
-        f"- **{words['health']}**: {found.status}",
-        *(f"  - {problem}" for problem in found.problems),
-    ]
-    lines += ["", f"## {words['config']}", "", f"{words['directory']}: `{config['path']}` ({config['host']})", ""]
-    if config["services"]:
-        lines += [
-            f"| {words['service']} | {words['state']} | {words['ports']} | {words['image']} |",
-            "|---|---|---|---|",
-        ]
-        lines += [
-            f"| {entry['name']} | {entry['state']} | {', '.join(entry['ports']) or '–'} | `{entry['image'][:19]}` |"
-            for entry in config["services"]
-        ]
-        lines.append("")
-    if config["variables"]:
-        lines += [f"{words['variables']}: {', '.join(f'`{name}`' for name in config['variables'])}", ""]
-    deploy = [
-        "ikoma-play run deploy -e app=" + app + (f" -e source={newest.source}" if newest and newest.source else "")
-    ]
-    lines += [f"## {words['deploy']}", "", *_block(deploy), f"## {words['operate']}", ""]
-    for word, tool in (
-        ("restart", "deploy.restart"),
-        ("stop", "deploy.down"),
-        ("backup", "db.backup"),
-        ("logs", "apps.logs"),
-    ):
+    newest = known[0] if known else None
+    source = f" -e source={newest.source}" if newest and newest.source else ""
+    lines = [f"# {words['title'].format(app=app)}", ""]
+    lines += _state_lines(result, newest, found, words)
+    lines += _config_lines(result["config"], words)
+    lines += [f"## {words['deploy']}", "", *_block([f"ikoma-play run deploy -e app={app}{source}"])]
+    lines += [f"## {words['operate']}", ""]
+    for word, tool in _OPERATIONS:
         lines += [f"### {words[word]}", "", *_block([_exec(tool, app)])]
     lines += [f"## {words['checks']}", ""]
     for check in result["healthChecks"]:
@@ -241,6 +223,36 @@ def _markdown(
         lines += [f"## {words['releases']}", ""]
         lines += [f"- {release.at} · {release.version} · `{release.id}`" for release in known[:10]]
     return "\n".join([*lines, "", f"ikoma-play {__version__}", ""])
+
+
+def _state_lines(
+    result: Mapping[str, Any], newest: releases.Release | None, found: health.Health, words: Mapping[str, str]
+) -> list[str]:
+    return [
+        f"## {words['facts']}",
+        "",
+        f"- **{words['version']}**: {result['version'] or '–'}",
+        f"- **{words['deployed']}**: {result['deployedAt'] or words['never']}",
+        f"- **{words['commit']}**: {newest.commit if newest and newest.commit else '–'}",
+        f"- **{words['source']}**: {newest.source if newest and newest.source else '–'}",
+        f"- **{words['health']}**: {found.status}",
+        *(f"  - {problem}" for problem in found.problems),
+        "",
+    ]
+
+
+def _config_lines(config: Mapping[str, Any], words: Mapping[str, str]) -> list[str]:
+    lines = [f"## {words['config']}", "", f"{words['directory']}: `{config['path']}` ({config['host']})", ""]
+    if config["services"]:
+        heads = [words[name] for name in ("service", "state", "ports", "image")]
+        lines += [f"| {' | '.join(heads)} |", "|---|---|---|---|"]
+        for entry in config["services"]:
+            ports = ", ".join(entry["ports"]) or "–"
+            lines.append(f"| {entry['name']} | {entry['state']} | {ports} | `{entry['image'][:19]}` |")
+        lines.append("")
+    if config["variables"]:
+        lines += [f"{words['variables']}: {', '.join(f'`{name}`' for name in config['variables'])}", ""]
+    return lines
 
 
 def _block(commands: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from ..errors import IkomaError, Refused
 from ..transport.base import Transport
 from . import application, envfile
 from .app_env import uses_database
+from .foreseen import foreseen
 from .runtime import Runtime, runtime
 from .settings import settings
 
@@ -44,7 +45,8 @@ def validate(on: Transport, app: str) -> Findings:
     services = runtime(on)
     config = _config(services, app, found)
     if config is not None:
-        _check_builds(on, config, found)
+        if not foreseen(on, posixpath.join(folder, "src")):
+            _check_builds(on, config, found)
         _check_ports(services, app, found)
     _check_env(on, app, folder, found)
     _check_migrations(on, app, folder, found)

@@ -12,7 +12,7 @@ import pytest
 from ikoma_play.errors import NotFound, StepError
 from ikoma_play.model import Host
 from ikoma_play.platform import compose_file
-from ikoma_play.platform.compose_model import seconds
+from ikoma_play.platform.compose_words import seconds
 from ikoma_play.transport.local import LocalTransport
 
 RICH = """\

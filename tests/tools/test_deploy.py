@@ -122,3 +122,22 @@ def test_an_upper_case_name_is_one_project_with_what_is_typed_there(app: Applica
         assert listed == [named.runtime.services(named.name)[0].id]
     finally:
         named.clear()
+
+
+def test_check_mode_sees_what_steps_before_would_have_changed(app: Application, busybox: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "docker-compose.yml").write_text(GREETING.format(image=busybox) + "    build: ./src\n")
+    (source / "Dockerfile").write_text(f"FROM {busybox}\n")
+    dry = DryTransport(app.on)
+    for tool, values in (("apps.init", {}), ("apps.source", {"source": str(source)}), ("deploy.up", {})):
+        assert app.call(tool, through=dry, **values).status is Status.CHANGED
+    assert app.call("apps.validate", through=dry).result["valid"]
+    assert app.call("artifact.record_release", through=dry).status is Status.CHANGED
+    assert not app.folder.exists() and app.traces() == {}
+
+    app.write(GREETING.format(image=busybox)).call("deploy.up")
+    later = DryTransport(app.on)
+    assert app.call("deploy.up", through=later).status is Status.OK
+    later.write(str(app.folder / "docker-compose.yml"), GREETING.format(image="another").encode())
+    assert app.call("deploy.up", through=later).status is Status.CHANGED, "the file that would be written counts"
