@@ -48,7 +48,7 @@ PAGE = Template("""<!doctype html>
 <h1>$title</h1>
 <p class="count">$count</p>
 <form method="post" action="/">
-$problem<label>Your name<input name="author" required maxlength="$author" autocomplete="name" value="$was_author"></label>
+$problem<label>Your name<input name="author" required maxlength="$author" value="$was_author"></label>
 <label>From<input name="place" maxlength="$place" value="$was_place"></label>
 <label class="wide">Your message<textarea name="message" required maxlength="$message">$was_message</textarea></label>
 <button>Sign the guestbook</button>

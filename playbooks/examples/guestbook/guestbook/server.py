@@ -84,7 +84,8 @@ class Handler(BaseHTTPRequestHandler):
             entry = _checked(given)
         except BadRequest as error:
             text = page(self.server.title, self.server.entries.newest(), str(error), given)
-            return self._send(text, "text/html", error.status)
+            self._send(text, "text/html", error.status)
+            return
         self.server.entries.add(**entry)
         self._send("", "text/html", 303, {"Location": "/"})
 
