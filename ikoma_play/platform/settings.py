@@ -42,8 +42,9 @@ def settings(on: Transport) -> Settings:
 
     def path(name: str, default: str) -> str:
         # Relative paths are for hosts on this machine, where the sandbox lies below the working directory.
-        value = os.path.expanduser(text(name, default)) if _is_local(variables) else text(name, default)
-        return os.path.abspath(value) if _is_local(variables) else value
+        if not _is_local(variables):
+            return text(name, default)
+        return os.path.abspath(os.path.expanduser(text(name, default)))  # noqa: PTH100, PTH111 - resolve() follows links
 
     runtime = text("runtime", "compose")
     if runtime not in RUNTIMES:
