@@ -82,13 +82,13 @@ class ComposeRuntime(Runtime):
             try:
                 restore.made_networks = self._make_networks(config, docker)
                 self._build(cli, config, docker, timeout)
-                deadline = time.monotonic() + timeout  # building has its own
+                started = time.monotonic()  # building has its own time
                 if not self._would_change(cli, declared, before) and self._newest(config, docker, before):
                     # `up` would start again what was to run once and is done.
                     remember(self.on, self.settings.app(app), raw, before)
                     return bool(restore.made_networks)
                 self._start(cli, config, docker, timeout)
-                after = wait_until_good(docker, project, declared, before, deadline, self.on.progress)
+                after = wait_until_good(docker, project, declared, before, timeout, started, self.on.progress)
             except StepError as error:
                 raise self._masked(restore.undo(error, min(timeout, 120.0)), files) from error
             remember(self.on, self.settings.app(app), raw, after)
@@ -137,12 +137,12 @@ class ComposeRuntime(Runtime):
                 )
             if self.on.dry:
                 return
-            deadline = time.monotonic() + timeout
+            started = time.monotonic()
             result = self._cli(files, app).run("restart", timeout=timeout)
             try:
                 if not result.ok:
                     raise told_apart(self.on, docker, project, config, result)
-                wait_until_good(docker, project, declared, [], deadline, self.on.progress)
+                wait_until_good(docker, project, declared, [], timeout, started, self.on.progress)
             except StepError as error:
                 raise self._masked(error, files) from error
 

@@ -100,7 +100,7 @@ class Restore:
             return f"What ran before could not be brought back: {tail(output(result))}"
         services: dict[str, Any] = {container.service: {} for container in ran}
         try:
-            wait_until_good(self.docker, self.cli.project, services, [], time.monotonic() + timeout, _silent)
+            wait_until_good(self.docker, self.cli.project, services, [], timeout, time.monotonic(), _silent)
         except StepError as error:
             return f"What ran before was started again, but {error.message}."
         return "The version that ran before is running again."

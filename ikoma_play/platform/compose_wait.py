@@ -22,14 +22,16 @@ def wait_until_good(
     project: str,
     declared: Mapping[str, Any],
     before: Sequence[Container],
-    deadline: float,
+    timeout: float,
+    started: float,
     progress: Callable[[Progress], None],
 ) -> list[Container]:
     """The containers of the project once every declared service is good. `before` is what ran already.
 
     Raises Unhealthy naming each service that exited, crashes again and again, is unhealthy, or is not
-    good by `deadline` (of time.monotonic), with its last log lines and its health check's output."""
-    started = time.monotonic()
+    good `timeout` seconds after `started` (of time.monotonic), with its last log lines and its
+    health check's output."""
+    deadline = started + timeout
     known = {container.identity for container in before if container.state == "running"}
     first_restarts: dict[str, int] = {}
     seen: dict[tuple[str, str], float] = {}
@@ -56,7 +58,7 @@ def wait_until_good(
         if not waiting:
             return containers
         if now >= deadline:
-            raise _unhealthy(docker, waiting, f" within {now - started:.0f} s")
+            raise _unhealthy(docker, waiting, f" within {timeout:g} s")
         progress(Progress(f"waiting for {', '.join(sorted({name for name, _, _ in waiting}))}",
                           len(declared) - len({name for name, _, _ in waiting}), len(declared)))  # fmt: skip
         time.sleep(_PAUSES[min(rounds, len(_PAUSES) - 1)])
