@@ -32,9 +32,7 @@ class IkomaError(Exception):
 
     code = "error"
 
-    def __init__(
-        self, message: str, *, remedy: str = "", evidence: str = "", position: Position | None = None
-    ) -> None:
+    def __init__(self, message: str, *, remedy: str = "", evidence: str = "", position: Position | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy

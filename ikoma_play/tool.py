@@ -207,6 +207,11 @@ def _parameters(of: Tool) -> Iterable[Parameter]:
         spelled = name.rstrip("_")
         wire = re.sub(r"_(\w)", lambda match: match[1].upper(), spelled) if of.dotted else spelled
         yield Parameter(
-            name, wire, hints[name], required, None if required else parameter.default,
-            described.get(name, ""), name in of.secrets,
+            name,
+            wire,
+            hints[name],
+            required,
+            None if required else parameter.default,
+            described.get(name, ""),
+            name in of.secrets,
         )
