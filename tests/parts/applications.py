@@ -118,8 +118,10 @@ class Application:
         mine = ("--filter", f"label=com.docker.compose.project={self.project}")
         for volume in self.docker("volume", "ls", "--quiet", *mine):
             self.docker("volume", "rm", volume)
-        for image in self.docker("images", "--quiet", "--filter", f"reference={self.project}*"):
-            self.docker("rmi", "--force", image)
+        # By name: an id may have other names, which are not this application's.
+        names = ("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={self.project}*")
+        for image in self.docker(*names):
+            self.docker("rmi", image)
 
 
 @contextmanager
