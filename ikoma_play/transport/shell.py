@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from paramiko.channel import Channel
 
 CHUNK = 256 * 2**10
+GREETING = 30.0  # seconds that a login shell may take until it has started ours
 CLEAN = 0.1  # seconds within which a shell says that nothing is left behind
 Streams = tuple[bytes, bytes]  # standard output, standard error
 NOTHING: Streams = (b"", b"")
@@ -24,12 +25,14 @@ NOTHING: Streams = (b"", b"")
 class ShellGone(Exception):
     """The shell ended, or its connection did, before the command's end was told.
 
-    `begun`: the command was on its way; `said`: what came meanwhile."""
+    `begun`: the command may have run; `started`: the shell had said that it is there; `said`: what came
+    meanwhile."""
 
-    def __init__(self, begun: bool, said: Streams = NOTHING) -> None:
+    def __init__(self, begun: bool, said: Streams = NOTHING, started: bool = True) -> None:
         super().__init__("the shell ended")
         self.begun = begun
         self.said = said
+        self.started = started
 
 
 class OutOfTime(Exception):
@@ -71,17 +74,22 @@ class Shell:
         self.send(PRELUDE.format(mark=mark).encode())
 
     def hear(self, until: float | None) -> None:
-        """The answer to the first words. Raises ShellGone, OutOfTime."""
+        """The answer to the first words. Raises ShellGone (when it takes too long, too), OutOfTime."""
         if self._hearing is None:
             return
-        said = NOTHING
+        said, latest = NOTHING, time.monotonic() + GREETING
         while True:
             out, err = (scanner.tail for scanner in self._hearing)
             if out is not None and b"\n" in out and err is not None:
                 break
-            more = self.take(until)
+            try:
+                more = self.take(latest if until is None else min(until, latest))
+            except OutOfTime:
+                if time.monotonic() < latest:
+                    raise
+                more = NOTHING
             if more == NOTHING:
-                raise ShellGone(False, said)
+                raise ShellGone(False, said, started=False)
             before = [scanner.feed(data) for scanner, data in zip(self._hearing, more, strict=True)]
             said = _added(said, (before[0], before[1]))
         number, _, rest = out.partition(b"\n")
@@ -224,8 +232,8 @@ class Exchange:
         said = NOTHING
         while self._frame.go not in said[0]:
             more = self._shell.take(until)
-            if more == NOTHING:
-                raise ShellGone(False, said)
+            if more == NOTHING:  # it may have said so all the same, and begun
+                raise ShellGone(True, said)
             said = _added(said, more)
         self._shell.unread((said[0].partition(self._frame.go)[2], said[1]))
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import BinaryIO
 
-from ..errors import Interrupted, NotFound, StepError, TimedOut, last_lines
+from ..errors import IkomaError, Interrupted, NotFound, StepError, TimedOut, Unreachable, last_lines
 from ..model import Command, Host, Progress, Result
 from .base import Transport, ignore
 from .framing import INLINE, NO_DIRECTORY, NO_FILE, Frame
@@ -60,24 +60,37 @@ class SshTransport(SshFiles):
         stdin = command.stdin
         inline = stdin is None or (isinstance(stdin, bytes) and len(stdin) <= INLINE)
         frame = Frame(command, not inline, script)
-        shell = self._shells.take()
-        until = None if command.timeout is None else time.monotonic() + command.timeout
         try:
-            exchange = shell.start(frame, stdin, on_output)
-            self.connection.round_trips += 2 if frame.streamed else 1
-            self._finish(shell, exchange, command, until)
+            exchange, killed = self._exchanged(frame, command, on_output)
         except ShellGone as gone:
-            shell.usable = False
-            raise self._lost(
-                f"the host worked on {command.argv[0]}" if script else f"{command.argv[0]} ran", gone
-            ) from None
-        finally:
-            self._shells.give_back(shell)
-        if shell.killed:
+            if gone.begun or not gone.started:
+                raise self._lost(command, script, gone) from None
+            try:  # it had ended before anything was asked of it
+                exchange, killed = self._exchanged(frame, command, on_output)
+            except ShellGone as again:
+                raise self._lost(command, script, again) from None
+        if killed:
             raise Interrupted(
                 f"{self.host.name}: the connection was closed while {command.argv[0]} ran, which was ended"
             )
         return self._result(command, exchange)
+
+    def _exchanged(
+        self, frame: Frame, command: Command, on_output: Callable[[bytes], None] | None
+    ) -> tuple[Exchange, bool]:
+        """The exchange when it is over, and whether somebody has ended the command. Raises ShellGone."""
+        shell = self._shells.take()
+        try:
+            until = None if command.timeout is None else time.monotonic() + command.timeout
+            exchange = shell.start(frame, command.stdin, on_output)
+            self.connection.round_trips += 2 if frame.streamed else 1
+            self._finish(shell, exchange, command, until)
+            return exchange, shell.killed
+        except ShellGone:
+            shell.usable = False
+            raise
+        finally:
+            self._shells.give_back(shell)
 
     def _finish(self, shell: Shell, exchange: Exchange, command: Command, until: float | None) -> None:
         try:
@@ -97,16 +110,22 @@ class SshTransport(SshFiles):
             self._shells.kill(shell)
             raise
 
-    def _lost(self, when: str, gone: ShellGone) -> Exception:
-        error = self._shells.lost(when)
-        if isinstance(error, StepError):
-            result = Result(-1, *gone.said)
-            return StepError(
-                f"{self.host.name}: the shell was ended while {when}: the exit code is not known",
-                remedy="The next command gets a new shell.",
-                evidence=last_lines(result),
+    def _lost(self, command: Command, script: str, gone: ShellGone) -> IkomaError:
+        when = f"the host worked on {command.argv[0]}" if script else f"{command.argv[0]} ran"
+        evidence = last_lines(Result(-1, *gone.said))
+        if not self.connection.alive:
+            return self._shells.lost(when)
+        if not gone.started:
+            return Unreachable(
+                f"{self.host.name}: {self.connection.settings.place} starts no /bin/sh for us",
+                remedy="The account's login shell may forbid commands, or hang in its start-up files.",
+                evidence=evidence,
             )
-        return error
+        return StepError(
+            f"{self.host.name}: the shell was ended while {when}: the exit code is not known",
+            remedy="The next command gets a new shell.",
+            evidence=evidence,
+        )
 
     def _result(self, command: Command, exchange: Exchange) -> Result:
         result = exchange.result()

@@ -75,6 +75,12 @@ class Connection:
             except paramiko.ChannelException:
                 raise
             except (paramiko.SSHException, EOFError, OSError) as error:
+                if "timeout" in str(error).lower():
+                    raise Unreachable(
+                        f"{self.settings.name}: {self.settings.place} has not answered for "
+                        f"{self.settings.timeouts.authentication:g} s",
+                        remedy="The host may be down or overloaded, or the network cut: look at it, then resume.",
+                    ) from None
                 if wire.is_active():  # the host's answer to this question, given to another who asked as well
                     raise paramiko.ChannelException(2, "Connect failed") from None
                 # It may have been lost long ago and noticed only now: nothing was asked of it yet.

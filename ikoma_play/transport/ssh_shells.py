@@ -140,13 +140,13 @@ class Shells:
             shell.greet(start)
         except ShellGone:
             shell.close()
-            raise self.lost("a shell was started", wire) from None
+            raise self.lost("a shell was started") from None
         except BaseException:
             shell.close()
             raise
         return shell
 
-    def lost(self, when: str, wire: object = None) -> IkomaError:
+    def lost(self, when: str) -> IkomaError:
         """What to say when a shell is gone: the connection is too, or something has ended the shell alone."""
         settings = self.connection.settings
         if not self.connection.alive:

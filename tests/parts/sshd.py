@@ -26,8 +26,8 @@ from .images import PartMissing
 SSHD = "/usr/sbin/sshd"
 ROOT = os.geteuid() == 0
 PASSWORD = "it's a canary $x"
-ACCOUNTS = {"deployer": 54101, "asker": 54102, "free": 54103, "target": 54104, "odd": 54105}
-SHELLS = {"odd": "/bin/bash"}
+ACCOUNTS = {"deployer": 54101, "asker": 54102, "free": 54103, "target": 54104, "odd": 54105, "barred": 54106}
+SHELLS = {"odd": "/bin/bash", "barred": "/usr/sbin/nologin"}
 SUDOERS = "asker ALL=(ALL) ALL\nfree ALL=(ALL) NOPASSWD: ALL\nDefaults lecture=always\nroot ALL=(ALL) ALL\n"
 STARTED = 20.0
 

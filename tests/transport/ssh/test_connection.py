@@ -306,6 +306,23 @@ def test_a_command_in_flight_when_the_connection_is_lost(own: Start) -> None:
         on.close()
 
 
+def test_an_account_that_may_run_nothing(box: Sshd) -> None:
+    error = refused(box.host(user="barred"))
+    assert "starts no /bin/sh" in error.message and "not available" in error.evidence
+
+
+def test_a_shell_that_ended_while_nobody_used_it(own: Start) -> None:
+    """Nothing was asked of it yet, so the command gets another one."""
+    on = SshTransport(own().host())
+    try:
+        shell = int(on.run(Command(("sh", "-c", "echo $PPID"))).text)
+        os.kill(shell, signal.SIGKILL)
+        wait_for(lambda: not Path(f"/proc/{shell}").exists())
+        assert on.run(Command(("echo", "x"))).text == "x" and on.connection.opened == 1
+    finally:
+        on.close()
+
+
 def test_a_host_that_falls_silent_is_noticed(own: Start) -> None:
     """Its system still confirms what it gets, but nobody answers."""
     server = own()
