@@ -222,7 +222,8 @@ class Call:
         if prepared.scoped:
             diff = run.options.diff if self.step.diff is None else truth(self.step.diff, templar)
             kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets)
-        done = outcomes.of_outcome(called_in_time(prepared.tool.function, way, kwargs))
+        with way.one_step():
+            done = outcomes.of_outcome(called_in_time(prepared.tool.function, way, kwargs))
         if self.hidden:
             run.secrets.add_hidden(done.outcome.result)
         return done

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from pathlib import Path
 from threading import Lock
 from time import monotonic
 from typing import Any, BinaryIO
@@ -128,11 +129,18 @@ class StepRoad(Transport):
         self.left()
         return self.inner.tunnel(address, port)
 
+    def one_step(self) -> AbstractContextManager[None]:
+        return self.inner.one_step()
+
     def close(self) -> None:
         """The road itself stays open: others use it."""
 
     def become(self, user: str, method: str = "sudo", password: str | None = None, flags: str = "") -> Transport:
         return StepRoad(self.inner.become(user, method, password, flags), self.env, self.left())
+
+    def upload(self, source: Path, path: str) -> int:
+        self.left()
+        return self.inner.upload(source, path)
 
     def mkdir(self, path: str, mode: int = 0o755) -> bool:
         self.left()
@@ -196,6 +204,9 @@ class LazyRoad(StepRoad):
         self._open_road = open
         self._road: Transport | None = None
         self._receiver = Transport.progress
+
+    def one_step(self) -> AbstractContextManager[None]:
+        return nullcontext()  # it may never be opened
 
     @property
     def inner(self) -> Transport:  # type: ignore[override]

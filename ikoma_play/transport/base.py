@@ -10,7 +10,7 @@ import os
 import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -85,6 +85,11 @@ class Transport(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give up the road; safe to call twice."""
+
+    def one_step(self) -> AbstractContextManager[None]:
+        """For as long as it lasts, a transport may tell again what it has just seen of the host without asking
+        it anew; what is changed through the transport itself is always seen."""
+        return nullcontext()
 
     # --- what stands on them ---
 

@@ -113,6 +113,9 @@ class DryTransport(Transport):
     def tunnel(self, address: str, port: int) -> AbstractContextManager[tuple[str, int]]:
         return self.inner.tunnel(address, port)
 
+    def one_step(self) -> AbstractContextManager[None]:
+        return self.inner.one_step()
+
     def close(self) -> None:
         self.inner.close()
 

@@ -10,6 +10,7 @@ import os
 import posixpath
 import stat as bits
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import BinaryIO
 
 from ..errors import CommandFailed, StepError
@@ -84,21 +85,8 @@ class ShelledTransport(Transport):
         if not result.ok and cause(result) in NOT_THERE:
             return None
         self._demand("look at", path, result)
-        line, _, target = result.stdout.decode("utf-8", "surrogateescape").partition("\n")
-        raw, size, mtime, uid, gid, owner, group = line.split(" ")
-        mode = int(raw, 16)
-        return Stat(
-            path,
-            _kind(mode),
-            bits.S_IMODE(mode),
-            int(size),
-            float(mtime),
-            int(uid),
-            int(gid),
-            "" if owner == "UNKNOWN" else owner,
-            "" if group == "UNKNOWN" else group,
-            target,
-        )
+        line, _, target = result.stdout.partition(b"\n")
+        return replace(stat_of(path, line), target=target.decode("utf-8", "surrogateescape"))
 
     def scan(self, path: str, recurse: bool = False) -> Sequence[Stat]:
         depth = () if recurse else ("-maxdepth", "1")
@@ -132,6 +120,23 @@ def cause(result: Result) -> int | None:
     """The errno of what a program complained about, in the C locale."""
     said = result.stderr.decode("utf-8", "replace")
     return next((number for text, number in SAID.items() if text in said), None)
+
+
+def stat_of(path: str, line: bytes) -> Stat:
+    """A line of `stat -c '%f %s %Y %u %g %U %G'`."""
+    raw, size, mtime, uid, gid, owner, group = line.decode("utf-8", "surrogateescape").split(" ")
+    mode = int(raw, 16)
+    return Stat(
+        path,
+        _kind(mode),
+        bits.S_IMODE(mode),
+        int(size),
+        float(mtime),
+        int(uid),
+        int(gid),
+        "" if owner == "UNKNOWN" else owner,
+        "" if group == "UNKNOWN" else group,
+    )
 
 
 def _kind(mode: int) -> str:

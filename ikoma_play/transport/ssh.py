@@ -20,6 +20,7 @@ from .framing import INLINE, NO_DIRECTORY, NO_FILE, Frame
 from .shell import Exchange, OutOfTime, Shell, ShellGone
 from .ssh_connection import Connection, Jumps
 from .ssh_files import SshFiles
+from .ssh_glances import Glances
 from .ssh_identity import Identity, become_of
 from .ssh_settings import settings
 from .ssh_shells import Shells
@@ -43,6 +44,8 @@ class SshTransport(SshFiles):
         self._roads: dict[Identity, SshTransport] = {}
         self._first = self
         self._making = threading.Lock()
+        self.glances = Glances()
+        self.who = Identity()
         self._shells = Shells(self.connection, Identity())
 
     @property
@@ -53,13 +56,18 @@ class SshTransport(SshFiles):
         """Raises Unreachable when the connection is lost on the way, TimedOut, NotFound (no such directory)."""
         return self._run(command, on_output)
 
-    def run_script(self, script: str, *arguments: str, stdin: bytes | BinaryIO | None = None) -> Result:
-        return self._run(Command(arguments, stdin=stdin), None, script)
+    def run_script(
+        self, script: str, *arguments: str, stdin: bytes | BinaryIO | None = None, changes: bool = True
+    ) -> Result:
+        return self._run(Command(arguments, stdin=stdin, changes=changes), None, script)
 
     def _run(self, command: Command, on_output: Callable[[bytes], None] | None, script: str = "") -> Result:
         stdin = command.stdin
         inline = stdin is None or (isinstance(stdin, bytes) and len(stdin) <= INLINE)
         frame = Frame(command, not inline, script)
+        changing = command.changes or command.stdout_to is not None
+        if changing:
+            self.glances.changed()
         try:
             exchange, killed = self._exchanged(frame, command, on_output)
         except ShellGone as gone:
@@ -69,6 +77,9 @@ class SshTransport(SshFiles):
                 exchange, killed = self._exchanged(frame, command, on_output)
             except ShellGone as again:
                 raise self._lost(command, script, again) from None
+        finally:
+            if changing:
+                self.glances.changed()
         if killed:
             raise Interrupted(
                 f"{self.host.name}: the connection was closed while {command.argv[0]} ran, which was ended"
@@ -171,6 +182,8 @@ class _AsUser(SshTransport):
         self._roads = {}
         self._first = first
         self._making = first._making
+        self.glances = first.glances
+        self.who = identity
         self._shells = Shells(first.connection, identity)
 
     def close(self) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import posixpath
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
 from ..model import Result
+from .base import Stat
 from .faults import NOT_THERE
 from .framing import INLINE, escaped
-from .shelled import WRITE, ShelledTransport, cause
+from .shelled import WRITE, ShelledTransport, cause, stat_of
+from .ssh_glances import LOOK, WRITTEN, Glance, Glances, parsed
 from .ssh_upload import upload
 
 NOT_CHANGED = 3
@@ -69,9 +72,41 @@ mv -fT -- "$3" "$2" || { rm -f -- "$3"; exit 1; }
 class SshFiles(ShelledTransport):
     """Files of a host that is reached through shells kept open."""
 
+    glances: Glances
+    who: object  # whose view of the files it is
+
     @abstractmethod
-    def run_script(self, script: str, *arguments: str, stdin: bytes | BinaryIO | None = None) -> Result:
+    def run_script(
+        self, script: str, *arguments: str, stdin: bytes | BinaryIO | None = None, changes: bool = True
+    ) -> Result:
         """Run lines of shell with arguments in a copy of the open shell."""
+
+    def one_step(self) -> AbstractContextManager[None]:
+        return self.glances.one_step()
+
+    def stat(self, path: str, follow: bool = False) -> Stat | None:
+        if not self.glances.kept:
+            return super().stat(path, follow)
+        found = self.glances.find(self.who, path)
+        if found is None or (found.directory and not follow):
+            found = self._look(path)
+        return found.followed if follow else found.itself
+
+    def read(self, path: str) -> bytes:
+        found = self.glances.find(self.who, path)
+        return super().read(path) if found is None or found.content is None else found.content
+
+    def _look(self, path: str) -> Glance:
+        changes = self.glances.changes
+        folder = posixpath.dirname(path) or "."
+        result = self.run_script(LOOK, path, folder, changes=False)
+        if not result.ok and not (result.stdout.startswith(b"none\n") and cause(result) in NOT_THERE):
+            self._demand("look at", path, result)
+        seen, above = parsed(path, folder, result.stdout)
+        self.glances.keep(self.who, path, seen, changes)
+        if above is not None and self.glances.find(self.who, folder) is None:
+            self.glances.keep(self.who, folder, above, changes)
+        return seen
 
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
         folder, name = posixpath.split(path)
@@ -82,7 +117,12 @@ class SshFiles(ShelledTransport):
             script = SMALL.format(content=escaped(data).decode("ascii"))
             wanted = 0o644 if mode is None else mode
             special = "y" if wanted & ~0o666 else ""
+            if self.glances.kept:
+                script += WRITTEN
             result = self.run_script(script, target, beside, shown, f"{0o777 & ~wanted:o}", special)
+            if result.ok and result.stdout:
+                now = stat_of(path, result.stdout.rstrip(b"\n"))
+                self.glances.keep(self.who, path, Glance(now, now, data), self.glances.changes)
         else:
             # Once the content has come, nobody else writes: the shell ends with it.
             result = self.run_script(WRITE, target, beside, shown, stdin=data)
@@ -113,7 +153,7 @@ class SshFiles(ShelledTransport):
         return upload(self, source, path)
 
     def _script(self, script: str, *arguments: str) -> Result:
-        return self.run_script(script, *arguments)
+        return self.run_script(script, *arguments, changes=False)
 
     def _told(self, deed: str, path: str, script: str, *arguments: str) -> bool:
         """Whether the script changed something. Raises as the verbs do."""

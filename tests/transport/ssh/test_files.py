@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,3 +165,51 @@ on.close()
     done = subprocess.run([sys.executable, "-c", script, vars_, str(big)], capture_output=True, text=True, check=True)
     size, grown = (int(word) for word in done.stdout.split())
     assert size == 200_000_000 and grown < 60, f"{grown} MB more for 200 MB that only passed through"
+
+
+def test_within_a_step_one_look_answers_several_questions(on: SshTransport, place: str) -> None:
+    """What putting a file in place asks about it: two round trips where it is new, one where it is the same."""
+    from ikoma_play.tools.general.copying import Manner, bring
+    from ikoma_play.tools.general.placing import Attributes
+
+    trips = []
+    for content in (b"one", b"one", b"two"):
+        before = on.round_trips
+        with on.one_step():
+            outcome = bring(on, f"{place}/a", content, Attributes("0640"), Manner())
+        trips.append(on.round_trips - before)
+        assert (outcome.result["mode"], outcome.result["size"]) == ("0640", 3)
+        assert on.read(f"{place}/a") == content
+    assert trips == [2, 1, 2], trips
+
+
+def test_what_was_seen_is_forgotten_with_a_change_and_with_time(on: SshTransport, place: str) -> None:
+    path = f"{place}/a"
+    script = ("sh", "-c", 'echo longer > "$1"; chmod 600 "$1"', "sh", path)
+    on.write(path, b"x")
+    with on.one_step():
+        assert on.stat(path).size == 1  # type: ignore[union-attr]
+        on.run(Command(script))
+        assert (on.stat(path).mode, on.read(path)) == (0o600, b"longer\n")  # type: ignore[union-attr]
+        on.remove(path)
+        assert on.stat(path) is None and on.stat(path, follow=True) is None
+        on.write(path, b"y" * 100_000)
+        assert on.stat(path).size == 100_000  # type: ignore[union-attr]
+        assert on.stat(path).size == 100_000  # type: ignore[union-attr]
+        subprocess.run(["sh", "-c", f"sleep 0.3; rm {path}"], check=False)
+        assert on.stat(path) is None or not ROOT
+    assert on.glances.find(on.who, path) is None
+
+
+def test_looks_within_a_step_are_as_right_as_others(on: SshTransport, place: str) -> None:
+    make = 'cd "$1"; mkdir d; echo x > d/f; ln -s f d/l; ln -s none d/b; ln -s d dl; echo > "d/n\nl"'
+    on.run(Command(("sh", "-c", make, "sh", place)))
+    names = ("d", "d/f", "d/l", "d/b", "dl", "dl/f", "d/n\nl", "none", "none/below", "d/f/below", "d/", ".", "dl/l")
+    for name in names:
+        path = f"{place}/{name}"
+        plain = on.stat(path), on.stat(path, follow=True)
+        with on.one_step():
+            assert (on.stat(path), on.stat(path, follow=True)) == plain, name
+            parent = posixpath.dirname(path)
+            assert on.stat(parent) is not None or name == "none/below"
+        assert on.stat(parent) == on.stat(parent)
