@@ -84,6 +84,7 @@ class _Binding:
             return
         names = _names(tool)
         given: dict[str, str] = {}
+        self.written: Mapping[str, str] = getattr(values, "written", {})
         for key, value in values.items():
             parameter = names.get(key) if isinstance(key, str) else None
             if parameter is None:
@@ -109,10 +110,12 @@ class _Binding:
         try:
             self.arguments[parameter.name] = convert(value, parameter.type, templated)
         except WrongType as wrong:
-            instead = f", not {shown(value)}" if not parameter.secret else ""
+            spelled = self.written.get(key)
+            instead = f", not {spelled or shown(value)}" if not parameter.secret else ""
             where = f" (at {wrong.path})" if wrong.path else ""
             text = f"argument '{key}' of {self.tool.name} must be {wanted(parameter.type)}{instead}{where}"
-            self._fault("wrong-type", text, key, remedy=wrong.remedy if not parameter.secret else "")
+            remedy = _respelled(value, spelled) if spelled and takes_text(parameter.type) else wrong.remedy
+            self._fault("wrong-type", text, key, remedy=remedy if not parameter.secret else "")
 
     def _unknown(self, key: Any, value: Any, names: Mapping[str, Parameter]) -> None:
         if self.tool.open and isinstance(key, str):
@@ -204,16 +207,25 @@ def _remedy(value: Any, kind: Any) -> str:
     choices = _choices(members)
     if isinstance(value, str) and choices:
         return did_you_mean(value, [choice for choice in choices if isinstance(choice, str)])
-    takes_text = str in members or any(isinstance(choice, str) for choice in choices)
-    if takes_text and isinstance(value, bool):
+    if takes_text(kind) and isinstance(value, bool):
         return f'YAML reads yes, no, on, off, true and false as {shown(value)}: quote it, "…", if text is meant.'
-    if takes_text and isinstance(value, (int, float)):
+    if takes_text(kind) and isinstance(value, (int, float)):
         return f'YAML reads this as the number {value}, not as text (3.10 becomes 3.1): quote it, "…".'
     if isinstance(value, (list, Mapping)) and any(
         isinstance(entry, (int, float)) for entry in (value.values() if isinstance(value, Mapping) else value)
     ):
         return 'Quote numbers, "…", where text is wanted.'
     return ""
+
+
+def takes_text(kind: Any) -> bool:
+    members = _members(kind)
+    return str in members or any(isinstance(choice, str) for choice in _choices(members))
+
+
+def _respelled(value: Any, written: str) -> str:
+    what = shown(value) if isinstance(value, bool) else f"the number {value}"
+    return f'YAML reads {written} as {what}: write "{written}" where text is meant.'
 
 
 def shown(value: Any) -> str:

@@ -49,12 +49,16 @@ class UsageError(IkomaError):
 
 
 class FaultsFound(IkomaError):
-    """Everything that is wrong with a playbook, an inventory or arguments, at once."""
+    """Everything that is wrong with a playbook, an inventory or arguments, at once.
+
+    `partial` is what could be read all the same, for further checks; it never runs.
+    """
 
     code = "faults"
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, faults: Sequence[Fault], partial: Any = None) -> None:
         self.faults = tuple(faults)
+        self.partial = partial
         first = self.faults[0]
         where = f"{first.position}: " if first.position else ""
         more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""

@@ -30,21 +30,24 @@ def load(names: Sequence[str], inventories: Sequence[str], extra_vars: Sequence[
     variables = sources.extra_vars(extra_vars)
     faults: dict[Fault, None] = {}
     playbooks: list[Playbook] = []
-    inventory: Inventory | None = None
     try:
-        inventory = language.load_inventory(sources.inventories(inventories))
+        inventory: Inventory = language.load_inventory(sources.inventories(inventories))
     except FaultsFound as found:
+        inventory = found.partial
         faults.update(dict.fromkeys(found.faults))
+    of_inventory = tuple(faults)
     for path in paths:
+        known = of_inventory
         try:
-            playbooks.append(language.load_playbook(path, TOOLS, sources.roles_path()))
+            playbook = language.load_playbook(path, TOOLS, sources.roles_path())
         except FaultsFound as found:
-            faults.update(dict.fromkeys(found.faults))
-    for playbook in playbooks:
-        faults.update(dict.fromkeys(playbook.warnings))
-        if inventory is not None:
-            faults.update(dict.fromkeys(language.check(playbook, inventory, TOOLS, variables)))
-    if inventory is None or any(not fault.warning for fault in faults):
+            playbook = found.partial
+            known += found.faults
+        found_here = (*playbook.warnings, *known)
+        checked = language.check(playbook, inventory, TOOLS, variables, known)
+        faults.update(dict.fromkeys(language.in_order((*found_here, *checked))))
+        playbooks.append(playbook)
+    if any(not fault.warning for fault in faults):
         raise FaultsFound(list(faults))
     return Loaded(tuple(playbooks), inventory, variables, tuple(faults))
 

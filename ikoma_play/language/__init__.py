@@ -5,9 +5,12 @@
     load_steps(path, tools, inherit) -> tuple[Node, ...]         what an include_tasks brings
     load_role(name, tools, inherit=…, …) -> LoadedRole           what an include_role brings
     load_variables(path) -> Mapping[str, Any]                    a file of variables
-    check(playbook, inventory, tools, extra_vars) -> list[Fault]
+    check(playbook, inventory, tools, extra_vars, known=()) -> list[Fault]
     schema(kind, tools) -> dict
     explain(fault) -> str
+    in_order(faults) -> list[Fault]
+
+The loads carry what could be read all the same as `partial` of FaultsFound: `check` finds the rest of the faults in it.
 
 Each is imported when it is first asked for.
 """
@@ -19,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checks import check
-    from .faults import explain
+    from .faults import explain, in_order
     from .inventory import Group, Inventory, load_inventory
     from .playbook import LoadedRole, load_playbook, load_role, load_steps
     from .schema import schema
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "check": "checks",
     "explain": "faults",
+    "in_order": "faults",
     "Group": "inventory",
     "Inventory": "inventory",
     "load_inventory": "inventory",
@@ -40,7 +44,7 @@ _PLACES = {
 }
 
 __all__ = [
-    "Group", "Inventory", "LoadedRole", "check", "explain", "load_inventory", "load_playbook", "load_role",
+    "Group", "Inventory", "LoadedRole", "check", "explain", "in_order", "load_inventory", "load_playbook", "load_role",
     "load_steps", "load_variables", "schema",
 ]  # fmt: skip
 

@@ -38,8 +38,8 @@ class Call:
     local: bool = False
 
 
-def find_call(entry: Entries, kind: str, level: Level, reading: Reading) -> Call | None:
-    """The one call of a step; None, and faults, where it is not clear or there is none."""
+def find_call(entry: Entries, kind: str, level: Level, reading: Reading) -> Call:
+    """The one call of a step; one without a name, and faults, where it is not clear or there is none."""
     return _Finder(entry, kind, level, reading).call()
 
 
@@ -51,7 +51,7 @@ class _Finder:
         self.tools = reading.tools
         self.faults: Faults = reading.faults
 
-    def call(self) -> Call | None:
+    def call(self) -> Call:
         keywords = LEVELS[self.kind]
         others = [key for key in self.entry if key not in keywords]
         named = [key for key in others if isinstance(key, str) and self._is_known(key)]
@@ -63,13 +63,19 @@ class _Finder:
             second = [key for key in self.entry if key in named or key in actions][1]
             remedy = "Make it a step of its own."
             self.faults.add("two-tools", f"'{second}' is a second tool in one step", second, remedy)
-            return None
+            return self._unclear([*named, *actions])
         if named:
             return self._finished(named[0], str(named[0]), self.entry[named[0]])
         if actions:
             return self._action(actions[0])
         self._none(others)
-        return None
+        return self._unclear(others)
+
+    def _unclear(self, keys: list[Any]) -> Call:
+        """A call that never runs, with all that was written for it: further checks look at that."""
+        written = Entries({key: self.entry[key] for key in keys})
+        written.position = self.entry.position
+        return Call("", written, self.entry)
 
     def _is_known(self, name: str) -> bool:
         name = canonical(name)
@@ -107,7 +113,7 @@ class _Finder:
             remedy = f"Did you mean '{word}'?" if word else "`ikoma-play tools` lists them."
         self.faults.add("unknown-tool", f"there is no tool '{key}'", key, remedy)
 
-    def _action(self, key: Any) -> Call | None:
+    def _action(self, key: Any) -> Call:
         """`action: copy src=a dest=b`, or a mapping with `module:`."""
         value = self.entry[key]
         local = key == "local_action"
@@ -124,16 +130,16 @@ class _Finder:
             rest = inner
         if not isinstance(name, str) or not name:
             self.faults.add("no-tool", f"'{key}' names no tool", key, "Write: action: copy src=… dest=…")
-            return None
+            return self._unclear([key])
         placed = text_at(name, position_of(value, key))
         if not self._is_known(name):
             self._unknown_tool(placed)
-            return None
+            return self._unclear([key])
         return self._finished(placed, name, rest, local)
 
     # --- arguments ---
 
-    def _finished(self, key: Any, name: str, value: Any, local: bool = False) -> Call | None:
+    def _finished(self, key: Any, name: str, value: Any, local: bool = False) -> Call:
         name = canonical(name)
         if name in IMPORTS:
             return Call(name, self._import_arguments(name, value, key), key, local)
@@ -141,7 +147,7 @@ class _Finder:
         assert tool is not None
         args = self._arguments(tool, value, key)
         if args is None:
-            return None
+            return self._unclear([key])
         self._further(tool, args)
         self._check(tool, args, key)
         return Call(tool.name, args, key, local)
@@ -153,7 +159,7 @@ class _Finder:
         if value is None:
             return args
         if isinstance(value, dict):
-            args.update(value)
+            args.copy_of(value)
             return args
         bare = _free_form(tool)
         if not isinstance(value, str):
@@ -195,8 +201,10 @@ class _Finder:
         defaults = self.level.fields.get("module_defaults", {}).get(tool.name)
         values = args
         if isinstance(defaults, dict):
-            values = Entries({**defaults, **args})
+            values = Entries()
             values.position = args.position
+            values.copy_of(defaults)
+            values.copy_of(args)
         self.faults.take(tool.faults(values, final))
         if has_template(list(args)):
             self.faults.add("wrong-arguments", f"the name of an argument of {tool.name} cannot be a template", key)

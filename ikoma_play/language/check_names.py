@@ -24,6 +24,7 @@ from .variable_files import read_variables
 from .variables import MAGIC
 
 _NO_TEMPLATES = Needs()
+_PIECE = re.compile(r"\{\{.*?\}\}")
 # Arguments that are expressions.
 _EXPRESSION_ARGUMENTS = {"assert": "that", "debug": "var"}
 _JINJA_OPTIONS = ("variable_start_string", "block_start_string", "comment_start_string")
@@ -31,9 +32,12 @@ _JINJA_OPTIONS = ("variable_start_string", "block_start_string", "comment_start_
 
 def check_names(
     plays: Sequence[Contents], hosts: Sequence[Sequence[Host]], extra_vars: Mapping[str, Any], folder: str,
-    faults: Faults,
+    faults: Faults, excused: frozenset[str] = frozenset(),
 ) -> None:  # fmt: skip
-    """`hosts` are those of each play; registered names and facts outlive their play."""
+    """`hosts` are those of each play; registered names and facts outlive their play.
+
+    `excused` names may be defined once other faults are mended.
+    """
     lasting = _Definitions(faults, folder)
     for contents in plays:
         lasting.add_results(contents)
@@ -44,7 +48,7 @@ def check_names(
         for host in of_play:
             known.add(host.vars)
         known.add(extra_vars)
-        words |= _PlayNames(contents, known, folder, faults).check()
+        words |= _PlayNames(contents, known, folder, faults, excused).check()
     if all(contents.closed for contents in plays):
         _unused(plays, words, faults)
 
@@ -148,11 +152,14 @@ class _Definitions:
 class _PlayNames:
     """Checks one play's templates against what is defined."""
 
-    def __init__(self, contents: Contents, known: _Definitions, folder: str, faults: Faults) -> None:
+    def __init__(
+        self, contents: Contents, known: _Definitions, folder: str, faults: Faults, excused: frozenset[str]
+    ) -> None:
         self.contents = contents
         self.known = known
         self.folder = folder
         self.faults = faults
+        self.excused = excused
         self.globals = frozenset(environment().globals)
         self.words: set[str] = set()
         self._followed: set[str] = set()
@@ -241,6 +248,11 @@ class _PlayNames:
             return
         self._broken.add((text, where))
         line, _, caret = error.evidence.partition("\n")
+        pieces = _PIECE.findall(text) if caret == "" else ()
+        if len(pieces) > 1 and (broken := next(filter(_is_broken, pieces), "")):
+            self.faults.add("template", f"{error.message}, in {_quoted(broken)}",
+                            place_of(broken, text, position, whole_word=False), error.remedy)  # fmt: skip
+            return
         place = place_of(line.strip(), text, position, whole_word=False)
         if place and caret.strip() == "^" and place != where:
             place = type(place)(place.file, place.line, place.column + max(0, len(caret) - 1 - _indent(line)))
@@ -256,7 +268,7 @@ class _PlayNames:
             return
         if name in MAGIC or name.startswith("ansible_") or not self.known.complete:
             return
-        if name in self.globals:
+        if name in self.globals or name in self.excused:
             return
         known = [*self.known.values, *scope.names, *(magic for magic in MAGIC if "_" in magic)]
         remedy = did_you_mean(name, known, f"Define it in the inventory or under vars, or give it with -e {name}=…")
@@ -311,6 +323,14 @@ def _values(step: Step) -> Iterator[Any]:
         step.environment, step.delegate_to, step.timeout, step.throttle, step.run_once, step.no_log, step.check_mode,
         step.diff, step.ignore_errors, step.become.enabled, step.become.user, step.notify, step.async_seconds,
     )  # fmt: skip
+
+
+def _is_broken(piece: str) -> bool:
+    try:
+        needs(piece, False)
+    except TemplateFailed:
+        return True
+    return False
 
 
 def _indent(line: str) -> int:

@@ -27,12 +27,13 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def check_roles(
-    plays: Sequence[Contents], hosts: Sequence[Sequence[Host]], extra_vars: Mapping[str, Any], faults: Faults
-) -> None:
-    """Values given to roles, and whether required ones are given at all."""
+    plays: Sequence[Contents], hosts: Sequence[Sequence[Host]], extra_vars: Mapping[str, Any], faults: Faults,
+    excused: frozenset[str] = frozenset(),
+) -> None:  # fmt: skip
+    """Values given to roles, and whether required ones are given at all (`excused` ones once faults are mended)."""
     specs: dict[str, Mapping[str, Any]] = {}
     for contents, of_play in zip(plays, hosts, strict=True):
-        defined = {*extra_vars, *contents.play.vars, *(name for host in of_play for name in host.vars)}
+        defined = {*excused, *extra_vars, *contents.play.vars, *(name for host in of_play for name in host.vars)}
         for step in contents.steps():
             defined.update(name for layer in step.vars for name in layer)
             defined.add(step.register or "")

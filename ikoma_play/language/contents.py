@@ -110,10 +110,10 @@ class _Walk:
                 nodes = load_steps(os.path.abspath(path), self.tools, step, handlers=kind == "handler")
             except FaultsFound as found:
                 self.faults.take(found.faults)
-            else:
-                if kind == "handler":
-                    self.found.handlers.extend(nodes)
-                self._nodes(nodes, kind, names)
+                nodes = found.partial or ()
+            if kind == "handler":
+                self.found.handlers.extend(nodes)
+            self._nodes(nodes, kind, names)
 
     def _included_role(self, step: Step, kind: str, names: frozenset[str]) -> None:
         args: Mapping[str, Any] = step.args
@@ -138,7 +138,9 @@ class _Walk:
             )
         except FaultsFound as found:
             self.faults.take(found.faults)
-            return
+            if found.partial is None:
+                return
+            loaded = found.partial
         self.found.handlers.extend(loaded.handlers)
         self.found.roles.extend(role for role in loaded.roles if role not in self.found.roles)
         self._nodes((loaded.block,), kind, names)

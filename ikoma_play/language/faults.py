@@ -37,10 +37,10 @@ class Faults:
     def warnings(self) -> tuple[Fault, ...]:
         return tuple(in_order(fault for fault in self._found if fault.warning))
 
-    def raise_if_any(self) -> None:
+    def raise_if_any(self, partial: Any = None) -> None:
         """Raises FaultsFound with everything, warnings too, when anything stops the run."""
         if self.errors:
-            raise FaultsFound(in_order(self._found))
+            raise FaultsFound(in_order(self._found), partial)
 
 
 def in_order(found: Iterable[Fault]) -> list[Fault]:

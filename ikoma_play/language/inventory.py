@@ -168,8 +168,9 @@ def load_inventory(sources: Sequence[str]) -> Inventory:
             folders[folder] = None
     draft.finish()
     read = [VariableFolders.read(folder, draft.groups, draft.hosts, faults) for folder in folders]
-    faults.raise_if_any()
-    return Inventory(draft, [found for found in read if not found.is_empty], warnings=faults.warnings)
+    inventory = Inventory(draft, [found for found in read if not found.is_empty], warnings=faults.warnings)
+    faults.raise_if_any(inventory)
+    return inventory
 
 
 __all__ = ["LOCAL_NAMES", "Group", "Inventory", "load_inventory"]

@@ -28,8 +28,9 @@ def load_playbook(path: str, tools: Toolbox, roles_path: Sequence[str] = ()) -> 
     plays = _PlaybookReader(reading).file(path, None, {})
     if not plays and not reading.faults.errors:
         reading.faults.add("empty-playbook", f"there are no plays in {shown_path(path)}")
-    reading.faults.raise_if_any()
-    return Playbook(path, plays, tuple(reading.files), reading.faults.warnings)
+    playbook = Playbook(path, plays, tuple(reading.files), reading.faults.warnings)
+    reading.faults.raise_if_any(playbook)
+    return playbook
 
 
 def load_steps(
@@ -49,7 +50,7 @@ def load_steps(
         reading.faults.add("missing-file", f"there is no file of steps {path}", inherit.position)
     else:
         nodes = RoleReader(reading).steps.file(found, _handed_down(inherit), inherit.position, handlers)
-    reading.faults.raise_if_any()
+    reading.faults.raise_if_any(nodes)
     return nodes
 
 
@@ -89,10 +90,13 @@ def load_role(
         repeatable=True,
     )
     nodes = reader.use(use, _handed_down(inherit))
-    reading.faults.raise_if_any()
+    if not nodes:
+        reading.faults.raise_if_any()
     last = nodes[-1]
     block = last if len(nodes) == 1 and isinstance(last, Block) else Block(nodes, inherit.position, inherit.name)
-    return LoadedRole(block, tuple(reader.handlers), tuple(reader.refs))
+    loaded = LoadedRole(block, tuple(reader.handlers), tuple(reader.refs))
+    reading.faults.raise_if_any(loaded)
+    return loaded
 
 
 def _handed_down(inherit: Step) -> Level:

@@ -103,6 +103,7 @@ class _Builder:
         self.open_anchors: set[str] = set()
         self.root: Any = None
         self.values = 0
+        self.spelling: str | None = None  # of the scalar just read, where its value looks otherwise
 
     def build(self) -> Any:
         parser = _Parser(self.text)
@@ -162,9 +163,12 @@ class _Builder:
         if type(value) is str:
             value = Text(value)
             value.position = self._position(event)
+        elif type(value) in _RESPELLED and _spelled(value) != text:
+            self.spelling = text
         if event.anchor is not None:
             self.anchors[event.anchor] = (value, 1)
         self._put(value, 1, event)
+        self.spelling = None
 
     def _tagged(self, tag: str, text: str, event: Any) -> Any:
         make = TAGGED.get(tag)
@@ -247,6 +251,8 @@ class _Builder:
         elif frame.waiting:
             frame.waiting = False
             self._entry(frame, frame.key, value)
+            if self.spelling is not None and event is not None and isinstance(into, Entries):
+                into.written = {**getattr(into, "written", {}), frame.key: self.spelling}
         else:
             frame.key = value
             frame.waiting = True
@@ -277,6 +283,14 @@ class _Builder:
                     continue
                 for key, value in source.items():
                     into.setdefault(key, value)  # type: ignore[union-attr]
+
+
+_RESPELLED = frozenset((bool, int, float))
+
+
+def _spelled(value: Any) -> str:
+    """A value as most people write it."""
+    return str(value).lower() if type(value) is bool else str(value)
 
 
 _TAGS = "Tags for values are !vault and !unsafe; text that begins with ! must be quoted."

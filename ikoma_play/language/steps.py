@@ -101,8 +101,6 @@ class StepReader:
         said = keyword_values(entry, kind, self.faults, others=True)
         inside = level.within(said)
         call = find_call(entry, kind, inside, self.reading)
-        if call is None:
-            return
         if call.name == "import_tasks":
             yield from self._imported(call, entry, said, inside, folder, handlers)
         elif call.name == "import_role":

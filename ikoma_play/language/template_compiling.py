@@ -49,6 +49,8 @@ def syntax_failed(text: str, error: TemplateSyntaxError) -> TemplateFailed:
         table = environment().filters if "filter named" in (error.message or "") else environment().tests
         near = nearest(found[1], table) or ""
     shown = error.message or "the template does not parse"
+    if shown in ("unexpected 'end of print statement'", "unexpected 'end of template'"):
+        shown = "the expression ends where a value is wanted"
     failed = TemplateFailed(
         f"{shown[:1].lower()}{shown[1:].rstrip('.')}",
         remedy=f"Did you mean {near!r}?" if near else "",

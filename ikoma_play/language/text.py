@@ -6,6 +6,7 @@ null are plain and lie where their key lies. Values that were not read from a fi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..model import Position
@@ -25,10 +26,18 @@ class Unsafe(Text):
 
 
 class Entries(dict[Any, Any]):
-    """A mapping; keys are Text where they are text."""
+    """A mapping; keys are Text where they are text. `written` has the spelling of values that YAML reads as
+    something that looks otherwise (3.10, yes), by key."""
 
-    __slots__ = ("position",)
+    __slots__ = ("position", "written")
     position: Position
+    written: dict[Any, str]
+
+    def copy_of(self, other: Mapping[Any, Any]) -> None:
+        """Take over another mapping's entries with their spelling."""
+        self.update(other)
+        if spelled := getattr(other, "written", None):
+            self.written = {**getattr(self, "written", {}), **spelled}
 
 
 class Items(list[Any]):

@@ -50,6 +50,21 @@ def test_done(ikoma: Ikoma) -> None:
     assert done.err == ""
 
 
+def test_variables_beside_the_playbook_count(ikoma: Ikoma) -> None:
+    for name, text in {
+        "inventory/hosts": "[web]\nlocalhost ansible_connection=local\n",
+        "inventory/group_vars/web.yml": "one: inventory\ntwo: inventory\n",
+        "play/group_vars/web.yml": "one: playbook\n",
+        "play/host_vars/localhost.yml": "three: host\n",
+        "play/p.yml": "- hosts: web\n  tasks:\n    - debug: {msg: '{{ one }} {{ two }} {{ three }}'}\n",
+    }.items():
+        path = ikoma.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    done = ikoma("run", "play/p.yml", "-i", "inventory", expect=0)
+    assert "    playbook inventory host\n" in done.out
+
+
 def test_a_step_fails_and_nothing_is_undone(ikoma: Ikoma) -> None:
     done = run(ikoma, BREAKS, expect=2)
     assert "failed: [localhost] Broken\n    p.yml:7:7\n" in done.out, "file, line and column of the failed step"

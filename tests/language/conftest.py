@@ -11,7 +11,7 @@ import pytest
 from msgspec import Meta
 
 from ikoma_play.errors import FaultsFound
-from ikoma_play.language import check, load_inventory, load_playbook
+from ikoma_play.language import check, in_order, load_inventory, load_playbook
 from ikoma_play.model import Access, Fault, Outcome, Playbook, ok
 from ikoma_play.tool import Toolbox, tool
 
@@ -134,21 +134,20 @@ def read(write: Callable[[Mapping[str, str]], Path], tools: Toolbox) -> Callable
 
 
 def every_fault(files: Mapping[str, str], extra_vars: Mapping[str, Any]) -> list[Fault]:
-    """What is said about play.yml and the inventory among these files; both are read before either is checked."""
+    """What is said about play.yml and the inventory among these files."""
     found: list[Fault] = []
     source = next((name for name in files if name.startswith("inventory")), "web1,db1,")
-    inventory = playbook = None
     try:
         inventory = load_inventory([source])
     except FaultsFound as error:
         found += error.faults
+        inventory = error.partial
     if "play.yml" in files:
         try:
             playbook = load_playbook("play.yml", TOOLS)
         except FaultsFound as error:
             found += error.faults
-    if playbook is not None:
+            playbook = error.partial
+        found += check(playbook, inventory, TOOLS, extra_vars, found)
         found += playbook.warnings
-        if inventory is not None:
-            found += check(playbook, inventory, TOOLS, extra_vars)
-    return found
+    return in_order(dict.fromkeys(found))

@@ -124,7 +124,7 @@ def test_what_a_template_gives_is_not_rendered_again() -> None:
         ("x\n{{ users[0].nam }}", "no attribute 'nam'", "'name'", "{{ users[0].nam }}\n            ^"),
         ("{{ one | uper }}", "no filter named 'uper'", "upper", "{{ one | uper }}\n         ^"),
         ("{{ one is defned }}", "no test named 'defned'", "defined", "{{ one is defned }}\n          ^"),
-        ("{{ one +", "unexpected", "", "{{ one +"),
+        ("{{ one +", "ends where a value is wanted", "", "{{ one +"),
         ("{{ one / 0 }}", "division by zero", "", "{{ one / 0 }}"),
         ("{{ lazy }}", "'nowhere' is not defined", "", "{{ nowhere }}\n   ^"),
         ("{{ lookup('fille', 'x') }}", "no lookup 'fille'", "file", ""),
