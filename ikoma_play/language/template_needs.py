@@ -37,6 +37,8 @@ def needs(text: str, expression: bool = False) -> Needs:
         tree.set_environment(environment())
     else:
         tree = parsed(text)
+    if (plain := _of_expressions(tree)) is not None:
+        return plain
     try:
         free = meta.find_undeclared_variables(tree)
     except TemplateSyntaxError as error:
@@ -45,12 +47,47 @@ def needs(text: str, expression: bool = False) -> Needs:
     return Needs(frozenset(free - guarded), frozenset(guarded))
 
 
+_DEFAULTS = ("default", "d", "ternary_default")
+_DEFINED = ("defined", "undefined")
+_STATEMENTS = (nodes.Stmt, nodes.ContextReference, nodes.DerivedContextReference)
+
+
+def _of_expressions(tree: nodes.Template) -> Needs | None:
+    """The needs of text with nothing but expressions in it, in one walk; None for anything else."""
+    table, tests = environment().filters, environment().tests
+    free: set[str] = set()
+    guarded: set[str] = set()
+    waiting: list[nodes.Node] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        kind = type(node)
+        if kind is nodes.Name:
+            free.add(node.name)  # type: ignore[attr-defined]
+            continue
+        if isinstance(node, nodes.Filter):
+            if node.name not in table:
+                return None
+            if node.name in _DEFAULTS and node.node is not None:
+                guarded.update(_root(node.node))
+        elif isinstance(node, nodes.Test):
+            if node.name not in tests:
+                return None
+            if node.name in _DEFINED:
+                guarded.update(_root(node.node))
+        elif kind is not nodes.Output and isinstance(node, _STATEMENTS):
+            return None
+        waiting.extend(node.iter_child_nodes())
+    free.difference_update(environment().globals, ("self",))
+    guarded &= free
+    return Needs(frozenset(free - guarded), frozenset(guarded))
+
+
 def _guards(tree: nodes.Template) -> Iterator[str]:
     for test in tree.find_all(nodes.Test):
-        if test.name in ("defined", "undefined"):
+        if test.name in _DEFINED:
             yield from _root(test.node)
     for filtered in tree.find_all(nodes.Filter):
-        if filtered.name in ("default", "d", "ternary_default") and filtered.node is not None:
+        if filtered.name in _DEFAULTS and filtered.node is not None:
             yield from _root(filtered.node)
 
 
