@@ -47,14 +47,15 @@ def write(folder: Path) -> Path:
 
 
 def _step(file: int, number: int) -> str:
-    name = f"- name: Step {number} of {file}\n"
+    head = f"- name: Step {number} of {file}\n"
+    before = f"out_{file}_{number - 1}"
     return (
-        name
+        head
         + (
-            f'  command: "echo {{{{ base }}}}/{file}/{number}"\n  register: out_{file}_{number}\n  changed_when: false\n',
-            f'  copy:\n    content: "{{{{ out_{file}_{number - 1}.stdout }}}}"\n'
+            f"  command: echo {number}\n  register: out_{file}_{number}\n  changed_when: false\n",
+            f'  copy:\n    content: "{{{{ {before}.stdout }}}}"\n'
             f'    dest: "{{{{ base }}}}/{file}-{number}"\n    mode: "0644"\n  notify: restart\n',
-            f'  debug:\n    msg: "{{{{ item | upper }}}} {number}"\n  loop: [a, b, c]\n  when: count | int > {number % 3}\n',
+            f'  debug:\n    msg: "{{{{ item | upper }}}} {number}"\n  loop: [a, b, c]\n  when: count | int > 1\n',
             f'  set_fact:\n    fact_{file}_{number}: "{{{{ base ~ inventory_hostname }}}}"\n  tags: [t{number % 5}]\n',
         )[number % 4]
     )
