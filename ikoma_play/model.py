@@ -295,6 +295,7 @@ class Step:
     module_defaults: Mapping[str, Any] = EMPTY
     apply: Mapping[str, Any] = EMPTY  # dynamic includes: keywords for what they bring
     outer: Step | None = None  # dynamic includes: what they hand down to what they bring, `apply` included
+    given_vars: Mapping[str, Any] = EMPTY  # dynamic includes: their own `vars`, which outrank those of what they bring
     rollback: tuple[Node, ...] | str | None = None  # handlers, or "auto"
 
     @property

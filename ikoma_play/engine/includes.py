@@ -59,13 +59,13 @@ class Includes:
 
     def _one(self, call: Call, result: Any, place: Any) -> Brought:
         step, loop = call.step, call.step.loop
-        layers: tuple[Layer, ...] = ()
+        layers = (Layer(step.given_vars),) if step.given_vars else ()
         names: dict[str, Any] = {}
         if loop is not None:
             names = {
                 name: place[name] for name in (loop.var, loop.index_var or "", "ansible_loop_var") if name in place
             }
-            layers = (Layer(names, authored=False, foreign=True),)
+            layers = (*layers, Layer(names, authored=False, foreign=True))
         if "include" in result:
             wanted: tuple[Any, ...] = ("tasks", self._path(call, str(result["include"])))
         else:

@@ -6,7 +6,7 @@ import os.path
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..model import Block, Loop, Node, Retry, Step
+from ..model import EMPTY, Block, Loop, Node, Retry, Step
 from .calls import Call, find_call
 from .composing import Reading, Unreadable, first_file
 from .keywords import BLOCK, HANDLER, LOOP_CONTROL, STEP
@@ -164,6 +164,7 @@ class StepReader:
             poll=said.get("poll", 10),
             apply=apply if isinstance(apply, dict) else {},
             outer=outer,
+            given_vars=(said.get("vars") or EMPTY) if outer else EMPTY,
             rollback=self.rollback(said.get("rollback"), inside, folder),
             **fields,
         )
