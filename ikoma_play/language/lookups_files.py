@@ -42,7 +42,10 @@ def file(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]
 
 @named("unvault")
 def unvault(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    return file(templar, terms, {"rstrip": False, **options})
+    from .vault import KEYS, is_encrypted
+
+    texts = file(templar, terms, {"rstrip": False, **options})
+    return [KEYS.decrypt(text).decode("utf-8") if is_encrypted(text) else text for text in texts]
 
 
 @named("template")

@@ -14,7 +14,7 @@ import yaml
 from ..model import Position
 from .faults import Faults, shown_path
 from .scalars import TAGGED, plain
-from .text import Entries, Items, Text, Unsafe, Vaulted
+from .text import Entries, Items, Revealed, Text, Unsafe, Vaulted
 from .yaml_remedies import syntax_fault
 
 MAX_BYTES = 16_000_000
@@ -33,12 +33,22 @@ def read(path: str, faults: Faults, at: Any = None, what: str = "file") -> Any:
     """The one document of a YAML file, None where it is empty. Raises Unreadable; `at` asked for it."""
     text = read_text(path, faults, at, what)
     if text.startswith(_VAULT_FILE):
-        faults.add(
-            "encrypted", f"{shown_path(path)} is encrypted", Position(shown_path(path), 1),
-            "Encrypted files cannot be read yet: decrypt it first.",
-        )  # fmt: skip
-        raise Unreadable
+        return read_yaml(_revealed(text, path, faults), shown_path(path), faults, Revealed)
     return read_yaml(text, shown_path(path), faults)
+
+
+def _revealed(text: str, path: str, faults: Faults) -> str:
+    """The text of an encrypted file. Raises Unreadable."""
+    from .vault import KEYS, VaultError
+
+    name = shown_path(path)
+    try:
+        return KEYS.decrypt(text).decode("utf-8-sig")
+    except VaultError as error:
+        faults.add("encrypted", f"{name}: {error.message}", Position(name, 1), error.remedy)
+    except UnicodeDecodeError:
+        faults.add("not-text", f"{name} holds what is not UTF-8 text", Position(name, 1))
+    raise Unreadable
 
 
 def read_text(path: str, faults: Faults, at: Any = None, what: str = "file") -> str:
@@ -62,10 +72,10 @@ def read_text(path: str, faults: Faults, at: Any = None, what: str = "file") -> 
         raise Unreadable from None
 
 
-def read_yaml(text: str, name: str, faults: Faults) -> Any:
-    """The one document in `text`. Raises Unreadable."""
+def read_yaml(text: str, name: str, faults: Faults, kind: type[Text] = Text) -> Any:
+    """The one document in `text`, its values of text being of this kind. Raises Unreadable."""
     try:
-        return _Builder(text, name, faults).build()
+        return _Builder(text, name, faults, kind).build()
     except yaml.YAMLError as error:
         faults.take((syntax_fault(error, text, name),))
     except (UnicodeEncodeError, ValueError):
@@ -94,8 +104,9 @@ _MERGE = object()
 class _Builder:
     """Reads one text. Faults that leave the structure whole are added and reading goes on."""
 
-    def __init__(self, text: str, name: str, faults: Faults) -> None:
+    def __init__(self, text: str, name: str, faults: Faults, kind: type[Text] = Text) -> None:
         self.text = text
+        self.kind = kind
         self.name = name
         self.faults = faults
         self.stack: list[_Frame] = []
@@ -161,7 +172,7 @@ class _Builder:
         else:
             value = self._tagged(tag, text, event)
         if type(value) is str:
-            value = Text(value)
+            value = Text(value) if self._expects_key() else self.kind(value)
             value.position = self._position(event)
         elif type(value) in _RESPELLED and _spelled(value) != text:
             self.spelling = text

@@ -29,6 +29,10 @@ def render_file(templar: Source, path: Path, options: Mapping[str, Any]) -> str:
         ) from error
     except OSError as error:
         raise NotFound(f"cannot read the template {path}: {error.strerror}") from error
+    if text.startswith("$ANSIBLE_VAULT;"):
+        from .vault import KEYS
+
+        text = KEYS.decrypt(text).decode("utf-8")
     try:
         template = _compiled(text, str(path), tuple(sorted(options.items())))
         if template is None:

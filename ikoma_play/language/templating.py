@@ -30,7 +30,7 @@ from .jinja_environment import (
 from .template_compiling import VALUE, compiled, compiled_expression, compiled_text, has_template, offset_of
 from .template_files import render_file
 from .template_needs import Needs, names, needs
-from .text import Vaulted
+from .text import Revealed, Vaulted
 
 _VIEWS: tuple[type[Any], ...] = (Iterator, range, KeysView, ValuesView, ItemsView)
 
@@ -166,14 +166,30 @@ class Templar:
     def render(self, value: Any) -> Any:
         """The value with every template in it rendered, in lists and mappings too. Raises TemplateFailed."""
         if isinstance(value, str):
-            return self._text(value) if has_template(value) else value
+            if not has_template(value):
+                return value
+            rendered = self._text(value)
+            return Revealed(rendered) if isinstance(value, Revealed) and isinstance(rendered, str) else rendered
         if isinstance(value, Mapping):
             return {self.render(key): self.render(each) for key, each in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.render(each) for each in value]
         if isinstance(value, Vaulted):
-            raise TemplateFailed("this value is encrypted, and no vault password is known", position=value.position)
+            return self._revealed(value)
         return value
+
+    def _revealed(self, value: Vaulted) -> Any:
+        """An encrypted value decrypted; it may hold templates itself."""
+        from .vault import KEYS, VaultError
+
+        try:
+            text = Revealed(KEYS.decrypt(value.ciphertext).decode("utf-8"))
+        except VaultError as error:
+            raise TemplateFailed(error.message, remedy=error.remedy, position=value.position) from error
+        except UnicodeDecodeError:
+            raise TemplateFailed("this value does not hold UTF-8 text", position=value.position) from None
+        text.position = value.position
+        return self.render(text)
 
     def knowing(self, extra: Mapping[str, Any]) -> Templar:
         """The same with further variables on top."""

@@ -25,6 +25,12 @@ class Unsafe(Text):
     __slots__ = ()
 
 
+class Revealed(Text):
+    """Text that was encrypted: it is secret wherever it turns up, and its templates are still to be rendered."""
+
+    __slots__ = ()
+
+
 class Entries(dict[Any, Any]):
     """A mapping; keys are Text where they are text. `written` has the spelling of values that YAML reads as
     something that looks otherwise (3.10, yes), by key."""

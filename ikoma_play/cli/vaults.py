@@ -1,0 +1,49 @@
+"""Vault passwords from files, programs and the terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ..errors import UsageError
+from ..language.vault import DEFAULT, KEYS, Password
+
+
+def take(option: str, given: str | Sequence[str] | bool) -> None:
+    """Put what an option names into the keyring. Raises UsageError."""
+    if option == "vault_ask":
+        KEYS.add(Password(DEFAULT, _asked(DEFAULT)))
+        return
+    for source in [given] if isinstance(given, str) else list(given) if not isinstance(given, bool) else ():
+        label, at, place = source.rpartition("@") if option == "vault_id" else ("", "", source)
+        label = label if at and label else DEFAULT
+        KEYS.add(Password(label, _asked(label) if option == "vault_id" and place == "prompt" else _read(place)))
+
+
+def _asked(label: str) -> bytes:
+    named = f" ({label})" if label != DEFAULT else ""
+    typed: str = click.prompt(f"Vault password{named}", hide_input=True, err=True)
+    return typed.encode()
+
+
+def _read(place: str) -> bytes:
+    """The password in a file, or what a program prints."""
+    path = Path(place).expanduser()
+    try:
+        if path.is_file() and os.access(path, os.X_OK):
+            done = subprocess.run([str(path.absolute())], stdout=subprocess.PIPE, check=False)
+            if done.returncode:
+                raise UsageError(f"{place} ended with exit code {done.returncode} instead of printing a vault password")
+            found = done.stdout
+        else:
+            found = path.read_bytes()
+    except OSError as error:
+        remedy = "A program must begin with #!; a file that is none must not be executable."
+        raise UsageError(f"no vault password from {place}: {error.strerror}", remedy=remedy) from None
+    if not found.strip():
+        raise UsageError(f"the vault password in {place} is empty")
+    return found.strip(b"\r\n")
