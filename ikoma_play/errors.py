@@ -13,6 +13,7 @@
     │   └── TemplateFailed        template           an expression could not be evaluated
     ├── Unreachable               unreachable        a host did not answer, or would not let us in
     ├── Locked                    locked             another run holds the application
+    ├── JournalError              journal            the journal cannot be read or written
     └── Interrupted               interrupted        a person or the system stopped the run
 
 The rest of the program raises these and nothing else; the edges turn the code into an exit status or an
@@ -132,6 +133,10 @@ class Unreachable(IkomaError):
 
 class Locked(IkomaError):
     code = "locked"
+
+
+class JournalError(IkomaError):
+    code = "journal"
 
 
 class Interrupted(IkomaError):

@@ -459,4 +459,5 @@ class Report:
     interrupted: bool = False
     undone: bool = False  # a step failed and everything was rolled back
     failures: tuple[StepFinished, ...] = ()
+    stopped_by: Failure | None = None  # what ended the run outside of any step: a lock that another run holds
     stats: Mapping[str, Any] = EMPTY

@@ -16,7 +16,7 @@ from ..language import Inventory
 from ..model import Event, Play, Playbook, Position, Step, StepFinished
 from ..tool import Tool
 from ..tools import TOOLS
-from . import options, roads, sources, status
+from . import journaling, options, roads, sources, status
 from .tools import find, kind
 
 HERE = Position("command line", 1)
@@ -30,6 +30,7 @@ HERE = Position("command line", 1)
 @click.option("-C", "--check", "dry", is_flag=True, help="Change nothing; tell what would change.")
 @options.become
 @options.connection
+@options.lock_timeout
 @click.option("--json", "as_json", is_flag=True, help="The whole outcome instead of the result alone.")
 @click.option("-v", "--verbose", "verbosity", count=True, help="Tell on standard error what it came to.")
 def command(name: str, words: tuple[str, ...], **given: Any) -> int:
@@ -62,7 +63,10 @@ def command(name: str, words: tuple[str, ...], **given: Any) -> int:
         roles_path=tuple(sources.roles_path()),
     )
     gc.enable()
-    report = engine.run((playbook,), inventory, TOOLS, chosen, (keep,), roads.connect)
+    about = journaling.about_call(tool, given["inventory"])
+    with journaling.journal(about, given["lock_timeout"], keep=tool.changes and not given["dry"]) as journal:
+        observers = (*journal.observers, keep)
+        report = engine.run((playbook,), inventory, TOOLS, chosen, observers, roads.connect, journal.locks)
     if not finished:
         raise UsageError(f"No host matches {hosts}", remedy="See: ikoma-play inventory")
     _answer(finished, given["as_json"], given["verbosity"])

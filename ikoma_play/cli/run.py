@@ -11,9 +11,9 @@ import click
 
 from .. import engine, shipped
 from ..engine.masking import looks_secret
-from ..model import Step
+from ..model import Observer, Step
 from ..tools import TOOLS
-from . import check, faults, lists, loading, options, roads, sources, status, views
+from . import check, faults, journaling, lists, loading, options, roads, sources, status, views
 
 
 @click.command("run")
@@ -29,6 +29,7 @@ from . import check, faults, lists, loading, options, roads, sources, status, vi
 @click.option("--force-handlers", is_flag=True, help="Run notified handlers even if a step fails.")
 @options.become
 @options.connection
+@options.lock_timeout
 @options.as_json
 @click.option(
     "--junit", metavar="FILE", type=click.Path(dir_okay=False), help="Write a JUnit XML file for a CI server."
@@ -48,8 +49,10 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
         return lists.show(lists.planned(loaded, given, str(shipped.playbooks())), given)
     if loaded.warnings and not given["as_json"]:
         faults.show(loaded.warnings)
+    command_line = again(playbooks, given)
+    about = journaling.about(loaded, given["inventory"], command_line)
     with views.watching(
-        again(playbooks, given),
+        command_line,
         as_json=given["as_json"],
         junit=given["junit"],
         profile=given["profile"],
@@ -58,7 +61,11 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
     ) as watching:
         chosen = run_options(given, loaded.variables, Asking(watching))
         gc.enable()
-        report = engine.run(loaded.playbooks, loaded.inventory, TOOLS, chosen, watching, roads.connect)
+        with journaling.journal(about, given["lock_timeout"], keep=not given["dry"]) as journal:
+            observers: list[Observer] = [*journal.observers, *watching]
+            report = engine.run(
+                loaded.playbooks, loaded.inventory, TOOLS, chosen, observers, roads.connect, journal.locks
+            )
     return status.of_report(report)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..errors import IkomaError, TemplateFailed
+from ..errors import IkomaError, JournalError, TemplateFailed
 from ..language.templating import Layer, Templar, Variables
 from ..model import (
     EMPTY,
@@ -222,6 +222,8 @@ class Call:
         if prepared.scoped:
             diff = run.options.diff if self.step.diff is None else truth(self.step.diff, templar)
             kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets)
+        if not dry:
+            run.held.application(prepared.tool, way.host, values)
         with way.one_step():
             done = outcomes.of_outcome(called_in_time(prepared.tool.function, way, kwargs))
         if self.hidden:
@@ -235,6 +237,8 @@ class Call:
             self.run.emit(
                 StepStarted(self.run.id, time.time(), self.step, self.title, self.host.name, self.frame.kind, shown)
             )
+            if isinstance(self.run.observer_error, JournalError):
+                raise self.run.observer_error  # nothing touches a host that is not written down before
 
     def _progress(self, progress: Progress) -> None:
         if not self.hidden:

@@ -46,7 +46,11 @@ class PlayRun:
         """Run the play on every batch of its hosts."""
         run = self.run
         templar = Templar(run.host("localhost").variables.view(self.variables))
-        hosts = self._hosts(templar)
+        with run.held.play(self.play.lock, templar):
+            self._perform_on(self._hosts(templar), templar)
+
+    def _perform_on(self, hosts: list[HostRun], templar: Templar) -> None:
+        run = self.run
         for host in hosts:
             host.ended, host.ended_role = False, None
             host.notified.clear()

@@ -12,10 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..errors import Interrupted, UsageError
-from ..model import Observer, Playbook, Report, RunFinished, RunStarted
+from ..errors import IkomaError, Interrupted, UsageError
+from ..model import Failure, Observer, Playbook, Report, RunFinished, RunStarted
 from ..spelling import did_you_mean
 from ..tool import Toolbox
+from .locking import Locking
 from .options import Options
 from .plays import PlayRun
 from .roads import Connect
@@ -30,15 +31,18 @@ def run(
     options: Options,
     observers: Sequence[Observer],
     connect: Connect,
+    locking: Locking | None = None,
 ) -> Report:
-    """Run playbooks in order and tell what became of every host. Raises FaultsFound and UsageError, never a
-    step's own failure: that is in the report. The first SIGINT or SIGTERM ends the run after the step it is at."""
-    state = RunState(inventory, tools, options, observers, connect)
+    """Run playbooks in order and tell what became of every host. Raises FaultsFound and UsageError, and
+    Locked where another run holds a play's lock; never a step's own failure: that is in the report. The first
+    SIGINT or SIGTERM ends the run after the step it is at."""
+    state = RunState(inventory, tools, options, observers, connect, locking)
     _demand_sense(state, playbooks, options)
     began = time.perf_counter()
     known = sum(1 for playbook in playbooks for step in _known(playbook, options))
     state.emit(RunStarted(state.id, time.time(), tuple(book.path for book in playbooks), options.check, known))
     interrupted = False
+    stopped_by: Failure | None = None
     try:
         with _signals(state):
             for playbook in playbooks:
@@ -47,9 +51,12 @@ def run(
                     break
     except Interrupted:
         interrupted = True
+    except IkomaError as error:
+        stopped_by = error.failure
+        raise
     finally:
         state.close()
-        report = _report(state, time.perf_counter() - began, interrupted or state.stopping.is_set())
+        report = _report(state, time.perf_counter() - began, interrupted or state.stopping.is_set(), stopped_by)
         state.emit(RunFinished(state.id, time.time(), report))
     if state.observer_error is not None:
         raise state.observer_error
@@ -122,7 +129,7 @@ def _signals(state: RunState) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _report(state: RunState, seconds: float, interrupted: bool) -> Report:
+def _report(state: RunState, seconds: float, interrupted: bool, stopped_by: Failure | None) -> Report:
     hosts = {
         name: host.tally.recap()
         for name, host in state.hosts.items()
@@ -138,4 +145,5 @@ def _report(state: RunState, seconds: float, interrupted: bool) -> Report:
         interrupted,
         undone=bool(failed) and rolled_back and clean,
         failures=tuple(sorted((event for host in failed for event in host.failures), key=lambda event: event.at)),
+        stopped_by=state.secrets.mask_failure(stopped_by) if stopped_by else None,
     )

@@ -23,6 +23,7 @@ from ..model import EMPTY, Event, Host, HostRecap, Node, Observer, Position, Rol
 from ..tool import Toolbox
 from ..transport.base import Transport
 from .facts import FactsOnDemand
+from .locking import Held, Locking
 from .masking import Secrets
 from .options import Options
 from .roads import RUNNER, Connect, Roads, rendered_names
@@ -128,8 +129,9 @@ class RunState:
     """Everything of one run that outlives a play."""
 
     def __init__(
-        self, inventory: Inventory, tools: Toolbox, options: Options, observers: Sequence[Observer], connect: Connect
-    ) -> None:
+        self, inventory: Inventory, tools: Toolbox, options: Options, observers: Sequence[Observer], connect: Connect,
+        locking: Locking | None = None,
+    ) -> None:  # fmt: skip
         self.id = run_id()
         self.given_inventory = inventory
         self.inventory = inventory
@@ -141,6 +143,7 @@ class RunState:
         self.secrets = Secrets()
         self.layers = Layers()
         self.stopping = Flag()
+        self.held = Held(self.id, None if options.check else locking, self.stopping.is_set)
         self.playbook_dir = ""
         self.confirm = options.confirm
         self.start_at = Waiting(options.start_at_step)

@@ -1,0 +1,96 @@
+"""The journal of a run that the command line starts: opened before anything runs, closed after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import JournalError, UsageError
+from ..model import EMPTY, Observer
+from ..tool import Tool
+from . import sources
+
+if TYPE_CHECKING:
+    from ..journal.locks import Locks
+    from ..journal.store import Store
+    from .loading import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a run was asked for, as the journal keeps it."""
+
+    inventory: Sequence[str]
+    options: Mapping[str, Any]
+    variables: Mapping[str, Any] = EMPTY
+    files: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What the engine is handed; nothing of it where no journal is kept."""
+
+    observers: tuple[Observer, ...] = ()
+    locks: Locks | None = None
+
+
+def about(loaded: Loaded, inventory: Sequence[str], command_line: Sequence[str]) -> Asked:
+    read = (file for playbook in loaded.playbooks for file in (playbook.path, *playbook.files))
+    files = dict.fromkeys(str(Path(file).absolute()) for file in read)
+    return Asked(sources.inventories(inventory), {"command": list(command_line)}, loaded.variables, list(files))
+
+
+def about_call(tool: Tool, inventory: Sequence[str]) -> Asked:
+    """Arguments are among the steps of a run, masked."""
+    return Asked(sources.inventories(inventory), {"command": ["ikoma-play", "exec", tool.name]})
+
+
+@contextmanager
+def journal(asked: Asked, lock_timeout: float, keep: bool = True) -> Iterator[Journal]:
+    """The journal and its locks; with `keep` False, for what changes nothing, none. Raises UsageError where it
+    cannot be opened or written: then nothing runs."""
+    if not keep:
+        yield Journal()
+        return
+    from ..journal.locks import Locks
+    from ..journal.recorder import About, Recorder
+
+    claimed = _sandbox_is_here()
+    store = _opened()
+    try:
+        recorder = Recorder(store, About(asked.inventory, asked.options, asked.variables, asked.files))
+        yield Journal((recorder,), Locks(store, lock_timeout, recorder.note))
+    finally:
+        store.close()
+        if claimed and not _sandbox_is_here():
+            _forget()
+
+
+def _opened() -> Store:
+    from ..journal.opening import default_url, open_store
+
+    try:
+        return open_store(default_url())
+    except JournalError as error:
+        raise UsageError(f"nothing was run: {error.message}", remedy=error.remedy, evidence=error.evidence) from None
+
+
+def _sandbox_is_here() -> bool:
+    from ..journal.opening import DEFAULT
+    from ..platform.sandbox import is_ours
+
+    return is_ours(Path(DEFAULT).parent)
+
+
+def _forget() -> None:
+    """The sandbox of this directory was removed with everything in it, and that includes its journal."""
+    from ..journal.opening import DEFAULT
+
+    path = Path(DEFAULT)
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    if not any(path.parent.iterdir()):
+        path.parent.rmdir()

@@ -1,0 +1,174 @@
+"""`ikoma-play runs`: what the journal knows of runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..console.columns import columns
+from ..console.terminal import one_line, printable
+from ..console.words import diff_lines, duration, phase
+from ..errors import JournalError, UsageError
+from ..model import Diff
+from . import options
+
+if TYPE_CHECKING:
+    from ..journal.store import Row, Store
+
+MARKS = {"ok": "✓", "changed": "●", "skipped": "–", "failed": "✗", "unreachable": "✗", "started": "…",
+         "rolled_back": "↶", "rollback_failed": "✗"}  # fmt: skip
+
+
+@click.group("runs", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> int:
+    """What the journal knows of runs: `list` (the default) and `show`.
+
+    The journal is .ikoma/journal.db in this directory, or what IKOMA_STATE says: sqlite:PATH or postgresql://….
+    """
+    return int(ctx.invoke(list_runs)) if ctx.invoked_subcommand is None else 0
+
+
+@command.command("list")
+@click.option("-n", "--most", type=click.IntRange(1), default=20, show_default=True, help="How many, the newest first.")
+@options.as_json
+def list_runs(most: int = 20, as_json: bool = False) -> int:
+    """List the newest runs."""
+    with closing(_store()) as store:
+        rows = store.read("newest_runs", most=most)
+    if as_json:
+        click.echo(json.dumps([_run_data(row) for row in rows], ensure_ascii=False))
+        return 0
+    if not rows:
+        click.echo("No run yet.")
+        return 0
+    table = [("run", "state", "started", "took", "who", "what")]
+    table += [(row["id"], state(row), _when(row["started"]), _took(row), row["who"], what(row)) for row in rows]
+    click.echo("\n".join(columns(table, right=(3,), indent=0, room=options.room())))
+    return 0
+
+
+@command.command("show")
+@click.argument("run", required=False)
+@click.option("-D", "--diff", is_flag=True, help="Show what changed in files.")
+@options.as_json
+def show(run: str | None, diff: bool, as_json: bool) -> int:
+    """Show a run with its steps, times and who started it; without RUN the newest."""
+    with closing(_store()) as store:
+        row = find(store, run)
+        steps = store.read("steps_of", run=row["id"])
+        notes = store.read("notes_of", run=row["id"])
+    if as_json:
+        data = {**_run_data(row), "steps": [_step_data(step) for step in steps], "notes": notes}
+        click.echo(json.dumps(data, ensure_ascii=False))
+        return 0
+    click.echo("\n".join([*_head(row), *_tree(steps, diff), *_notes(notes)]))
+    return 0
+
+
+def find(store: Store, run: str | None) -> Row:
+    """A run by its id or the beginning of it, else the newest. Raises UsageError."""
+    if run is None:
+        found = store.read("newest_runs", most=1)
+        if not found:
+            raise UsageError("there is no run in the journal yet", remedy="It begins with: ikoma-play run PLAYBOOK")
+        return found[0]
+    pattern = "".join(letter for letter in run if letter.isalnum() or letter == "-")
+    found = store.read("runs_like", beginning=f"{pattern}%") if pattern == run else []
+    exact = [row for row in found if row["id"] == run]
+    if len(found) == 1 or exact:
+        return (exact or found)[0]
+    what = "is the beginning of several runs" if found else "is no run of this journal"
+    raise UsageError(f"{run} {what}", remedy="See: ikoma-play runs list")
+
+
+def state(row: Row) -> str:
+    """The run's state in words; a run whose process has ended without a word has died."""
+    if row["state"] != "running":
+        return str(row["state"]).replace("_", " ")
+    from ..journal.holder import is_dead, this_process
+
+    return "died" if is_dead(row, this_process()) else "running"
+
+
+def what(row: Row) -> str:
+    """What a run ran, by name."""
+    names = [Path(path).stem if path.endswith((".yml", ".yaml")) else path for path in json.loads(row["playbooks"])]
+    command = json.loads(row["options"]).get("command", [])
+    return " ".join(command[1:]) if names == ["exec"] else ", ".join(names)
+
+
+def _store() -> Store:
+    from ..journal.opening import default_url, open_store
+
+    try:
+        return open_store(default_url(), create=False)
+    except JournalError as error:
+        raise UsageError(error.message, remedy=error.remedy, evidence=error.evidence) from None
+
+
+def _head(row: Row) -> Iterator[str]:
+    yield f"{click.style(what(row), bold=True)}  {row['id']}"
+    took = f", took {_took(row)}" if row["ended"] else ""
+    yield f"  {state(row)}; started {_when(row['started'])} by {row['who']} on {row['host']}{took}"
+    yield f"  $ {one_line(' '.join(json.loads(row['options']).get('command', [])))}"
+
+
+def _tree(steps: Sequence[Row], diff: bool) -> Iterator[str]:
+    for play, of_play in groupby(steps, key=lambda step: step["play"]):
+        yield f"\n{click.style(one_line(play), bold=True)}"
+        several = len({step["host"] for step in steps}) > 1
+        for heading, part in groupby(of_play, key=lambda step: phase(step["phase"], step["kind"])):
+            yield f"  {heading}"
+            for step in part:
+                yield from _lines(step, several, diff)
+
+
+def _lines(step: Row, several: bool, diff: bool) -> Iterator[str]:
+    on = f"  {step['host']}" if several else ""
+    came = json.loads(step["outcome"]) if step["outcome"] else {}
+    at = time.strftime("%H:%M:%S", time.localtime(step["started"]))
+    said = "  begun, and nothing is known of its end" if step["state"] == "started" else f"  {duration(_seconds(came))}"
+    yield f"    {at}  {MARKS.get(step['state'], '?')} {one_line(step['title'])}{on}{said}"
+    failure = came.get("failure")
+    if failure:
+        text = "\n".join(filter(None, (failure["message"], failure["remedy"], failure["evidence"])))
+        yield from (f"                {line}" for line in printable(text).splitlines())
+    for each in came.get("diffs", ()) if diff else ():
+        yield from (f"                {line}" for _, line in diff_lines(Diff(**each)))
+
+
+def _notes(notes: Sequence[Row]) -> Iterator[str]:
+    if notes:
+        yield "\nNotes"
+    for note in notes:
+        yield f"    {time.strftime('%H:%M:%S', time.localtime(note['at']))}  {one_line(note['text'])}"
+
+
+def _seconds(came: dict[str, Any]) -> float:
+    return float(came.get("seconds", 0.0))
+
+
+def _when(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _took(row: Row) -> str:
+    return duration(max(0.0, row["ended"] - row["started"])) if row["ended"] else ""
+
+
+def _run_data(row: Row) -> dict[str, Any]:
+    texts = ("playbooks", "inventory", "options", "variables", "files", "report")
+    return {**row, "state": state(row), **{name: json.loads(row[name]) if row[name] else None for name in texts}}
+
+
+def _step_data(step: Row) -> dict[str, Any]:
+    read = {name: json.loads(step[name]) if step[name] else None for name in ("arguments", "outcome")}
+    return {name: value for name, value in {**step, **read}.items() if name != "run"}

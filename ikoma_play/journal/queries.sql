@@ -1,0 +1,73 @@
+-- Every statement of the journal but its schema. Each begins with its name; `:word` is a parameter.
+-- Both SQLite and PostgreSQL take them as they stand.
+
+-- name: add_run
+-- A run that begins. Times are seconds since the epoch, lists and mappings JSON.
+INSERT INTO runs (id, state, started, playbooks, inventory, options, variables, files, who, host, pid, boot,
+                  process_start, version)
+VALUES (:id, :state, :started, :playbooks, :inventory, :options, :variables, :files, :who, :host, :pid, :boot,
+        :process_start, :version);
+
+-- name: end_run
+-- What became of a run.
+UPDATE runs SET state = :state, ended = :ended, report = :report WHERE id = :id;
+
+-- name: newest_runs
+-- The newest runs first.
+SELECT * FROM runs ORDER BY id DESC LIMIT :most;
+
+-- name: runs_like
+-- Runs whose id begins with a text, the newest first.
+SELECT * FROM runs WHERE id LIKE :beginning ORDER BY id DESC LIMIT 10;
+
+-- name: begin_step
+-- A step that is about to touch a host; its number counts the run's entries from 1.
+INSERT INTO steps (run, number, play, host, kind, title, tool, phase, position, state, started, arguments)
+VALUES (:run, :number, :play, :host, :kind, :title, :tool, :phase, :position, 'started', :started, :arguments);
+
+-- name: end_step
+-- What a step that had begun came to.
+UPDATE steps SET state = :state, ended = :ended, outcome = :outcome WHERE run = :run AND number = :number;
+
+-- name: add_step
+-- A step that came to its outcome without touching a host: skipped, or wrong before it began.
+INSERT INTO steps (run, number, play, host, kind, title, tool, phase, position, state, started, ended, arguments,
+                   outcome)
+VALUES (:run, :number, :play, :host, :kind, :title, :tool, :phase, :position, :state, :started, :ended, :arguments,
+        :outcome);
+
+-- name: steps_of
+-- The steps of a run in the order in which they began.
+SELECT * FROM steps WHERE run = :run ORDER BY number;
+
+-- name: add_note
+-- A line about a run that belongs to no step: a warning, a lock that was taken over.
+INSERT INTO notes (run, at, text) VALUES (:run, :at, :text);
+
+-- name: notes_of
+-- The notes of a run, the oldest first.
+SELECT at, text FROM notes WHERE run = :run ORDER BY at;
+
+-- name: take_lock
+-- Take a lock that nobody holds; changes no row where somebody does.
+INSERT INTO locks (name, run, who, host, pid, boot, process_start, since)
+VALUES (:name, :run, :who, :host, :pid, :boot, :process_start, :since)
+ON CONFLICT (name) DO NOTHING;
+
+-- name: holder
+-- Who holds a lock.
+SELECT * FROM locks WHERE name = :name;
+
+-- name: replace_lock
+-- Take a lock over from a run that is known to be dead; changes no row where another was quicker.
+UPDATE locks SET run = :run, who = :who, host = :host, pid = :pid, boot = :boot, process_start = :process_start,
+                 since = :since
+WHERE name = :name AND run = :dead AND pid = :dead_pid AND since = :dead_since;
+
+-- name: give_back
+-- Give all locks of a run back.
+DELETE FROM locks WHERE run = :run AND pid = :pid;
+
+-- name: give_one_back
+-- Give one lock of a run back.
+DELETE FROM locks WHERE name = :name AND run = :run AND pid = :pid;

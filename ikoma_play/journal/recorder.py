@@ -1,0 +1,179 @@
+"""A run's events as rows: a step is written as started before it touches its host, and as done after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..model import (
+    EMPTY,
+    Event,
+    Outcome,
+    PlayStarted,
+    Report,
+    RunFinished,
+    RunStarted,
+    Status,
+    StepFinished,
+    StepStarted,
+    Warned,
+)
+from .holder import Holder, this_process
+from .store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a run was asked for. `options` holds no secrets; of `variables` only hashes are kept; `files` are the
+    texts that the playbooks were read from."""
+
+    inventory: Sequence[str] = ()
+    options: Mapping[str, Any] = EMPTY
+    variables: Mapping[str, Any] = EMPTY
+    files: Sequence[str] = ()
+
+
+class Recorder:
+    """An observer that writes to a store; events come masked and one at a time. Raises JournalError.
+
+    A row that says that a step begins is on disk before the call returns. One that says what it came to is safe
+    from the end of this process, and from the end of power when the next step begins."""
+
+    def __init__(self, store: Store, about: About) -> None:
+        self.store = store
+        self.about = about
+        self.holder: Holder = this_process()
+        self._play = ""
+        self._number = 0
+        self._open: dict[tuple[str, int], int] = {}  # steps under way: host and step → number
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._begin(event)
+            case PlayStarted():
+                self._play = event.play
+            case StepStarted():
+                self._number += 1
+                self._open[event.host, id(event.step)] = self._number
+                self.store.write(("begin_step", {**self._about_step(event, self._number), "started": event.at}))
+            case StepFinished():
+                self._finish_step(event)
+            case Warned():
+                self.store.write(("add_note", {"run": event.run, "at": event.at, "text": event.message}), durable=False)
+            case RunFinished(report=Report() as report):
+                values = {"id": event.run, "state": state_of(report), "ended": event.at, "report": text(_plain(report))}
+                self.store.write(("end_run", values), ("give_back", {"run": event.run, "pid": self.holder.pid}))
+
+    def _begin(self, event: RunStarted) -> None:
+        values = {
+            "id": event.run,
+            "state": "running",
+            "started": event.at,
+            "playbooks": text(event.playbooks),
+            "inventory": text(self.about.inventory),
+            "options": text({**self.about.options, "check": event.check}),
+            "variables": text({name: _hash(event.run + text(value)) for name, value in self.about.variables.items()}),
+            "files": text({path: _hash_of_file(path) for path in self.about.files}),
+            "version": __version__,
+        }
+        self.store.write(("add_run", {**values, **self.holder.row}))
+
+    def _finish_step(self, event: StepFinished) -> None:
+        came = {"state": event.outcome.status.value, "ended": event.at, "outcome": text(outcome(event.outcome))}
+        number = self._open.pop((event.host, id(event.step)), None)
+        if number is not None:
+            self.store.write(("end_step", {"run": event.run, "number": number, **came}), durable=False)
+            return
+        self._number += 1
+        about = self._about_step(event, self._number)
+        started = event.at - event.outcome.seconds
+        self.store.write(("add_step", {**about, "started": started, **came}), durable=False)
+
+    def _about_step(self, event: StepStarted | StepFinished, number: int) -> dict[str, Any]:
+        step = event.step
+        return {
+            "run": event.run,
+            "number": number,
+            "play": self._play,
+            "host": event.host,
+            "kind": event.kind,
+            "title": event.title,
+            "tool": step.tool if step else "",
+            "phase": step.phase if step else "",
+            "position": str(step.position) if step else "",
+            "arguments": text(event.arguments),
+        }
+
+    def note(self, run: str, said: str) -> None:
+        """Write a line about the run."""
+        self.store.write(("add_note", {"run": run, "at": time.time(), "text": said}))
+
+
+def state_of(report: Report) -> str:
+    """What became of a run in one word: done, failed, undone, rollback_failed, unreachable or interrupted."""
+    hosts = report.hosts.values()
+    if any(host.rollback_failed for host in hosts):
+        return Status.ROLLBACK_FAILED.value
+    if report.interrupted:
+        return "interrupted"
+    if report.stopped_by is not None or any(host.failed for host in hosts):
+        return "undone" if report.undone else "failed"
+    return "unreachable" if any(host.unreachable for host in hosts) else "done"
+
+
+def outcome(of: Outcome) -> dict[str, Any]:
+    """An outcome as it is kept; nothing but its status where no_log hides it."""
+    kept: dict[str, Any] = {"status": of.status.value, "seconds": round(of.seconds, 4)}
+    if of.hidden:
+        return {**kept, "hidden": True}
+    failure = asdict(of.failure) if of.failure else None
+    if failure and of.failure:
+        failure["position"] = str(of.failure.position) if of.failure.position else None
+    more = {
+        "result": of.result,
+        "message": of.message,
+        "failure": failure,
+        "diffs": [asdict(diff) for diff in of.diffs],
+        "warnings": list(of.warnings),
+        "items": [outcome(item) for item in of.items],
+        "item": of.item,
+        "ignored": of.ignored,
+        "attempts": of.attempts if of.attempts > 1 else None,
+    }
+    return {**kept, **{name: value for name, value in more.items() if value not in (None, "", [], False)}}
+
+
+def text(value: Any) -> str:
+    """JSON; what JSON does not know becomes text, and what PostgreSQL's text cannot hold is left out."""
+    return json.dumps(value, ensure_ascii=False, default=_known).replace("\\u0000", "")
+
+
+def _known(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+def _plain(report: Report) -> dict[str, Any]:
+    return {
+        "seconds": round(report.seconds, 3),
+        "hosts": {name: asdict(recap) for name, recap in report.hosts.items()},
+        "undone": report.undone,
+        "interrupted": report.interrupted,
+    }
+
+
+def _hash(of: str) -> str:
+    return hashlib.sha256(of.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _hash_of_file(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""

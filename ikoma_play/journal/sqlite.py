@@ -1,0 +1,119 @@
+"""The journal in a file of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import JournalError
+from .store import Change, Row, migrations, missing, statements
+
+PATIENCE = 10.0  # seconds that a writer waits for another
+
+
+class SqliteStore:
+    """SQLite with a write-ahead log, which readers do not disturb."""
+
+    def __init__(self, path: Path, create: bool = True) -> None:
+        self.path = path
+        self._one_at_a_time = threading.RLock()
+        if not path.exists() and not create:
+            raise JournalError(f"there is no journal {path}", remedy="It begins with the first run.")
+        with self._told():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # A file that others may read would tell them what the runs' steps said.
+            path.touch(0o600)
+            self._connection = sqlite3.connect(path, PATIENCE, isolation_level=None, check_same_thread=False)
+        try:
+            with self._told():
+                self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+        self._durable = True
+
+    def _prepare(self) -> None:
+        run = self._connection.execute
+        self._connection.row_factory = sqlite3.Row
+        run("PRAGMA foreign_keys = ON")
+        run("PRAGMA synchronous = FULL")
+        if run("PRAGMA journal_mode").fetchone()[0] != "wal":
+            run("PRAGMA journal_mode = WAL")
+        version = run("PRAGMA user_version").fetchone()[0]
+        newest = migrations()[-1][0]
+        if version > newest:
+            raise JournalError(
+                f"the journal {self.path} was made by a newer ikoma-play (schema {version}, this one knows {newest})",
+                remedy="Use that version, or set IKOMA_STATE to another journal.",
+            )
+        if version < newest:
+            with self._transaction():
+                for number, texts in missing(run("PRAGMA user_version").fetchone()[0]):
+                    for text in texts:
+                        run(text)
+                    run(f"PRAGMA user_version = {number:d}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def write(self, *changes: Change, durable: bool = True) -> int:
+        rows = 0
+        with self._told():
+            if durable is not self._durable:
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
+            with self._transaction():
+                for name, values in changes:
+                    with closing(self._connection.execute(statements()[name], values)) as done:
+                        rows = done.rowcount
+        return rows
+
+    def read(self, query: str, /, **values: Any) -> list[Row]:
+        with self._told():
+            return [dict(row) for row in self._connection.execute(statements()[query], values)]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What SQLite and the file system complain of, in words."""
+        try:
+            with self._one_at_a_time:
+                yield
+        except sqlite3.DatabaseError as error:
+            raise self._error(error) from None
+        except OSError as error:
+            raise JournalError(
+                f"the journal {self.path} cannot be written: {error.strerror}",
+                remedy="Make the directory writable, or set IKOMA_STATE to another journal.",
+            ) from None
+
+    def _error(self, error: sqlite3.DatabaseError) -> JournalError:
+        code = getattr(error, "sqlite_errorname", "") or ""
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return JournalError(
+                f"the journal {self.path} is held by another program",
+                remedy="Close the program that has the file open for writing, then run again.",
+            )
+        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return JournalError(
+                f"the journal {self.path} is damaged: {error}",
+                remedy=f"Keep what is left of it with: mv {self.path} {self.path}.damaged; then run again.",
+            )
+        return JournalError(
+            f"the journal {self.path} cannot be used: {error}",
+            remedy="See whether the disk is full or read-only, or set IKOMA_STATE to another journal.",
+        )

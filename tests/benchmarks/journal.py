@@ -1,0 +1,46 @@
+"""What the journal costs a step: a run of 1,000 steps that do nothing, with and without it, in turns.
+
+python tests/benchmarks/journal.py [STEPS] [TURNS]
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from ikoma_play import engine
+from ikoma_play.journal.locks import Locks
+from ikoma_play.journal.opening import open_store
+from ikoma_play.journal.recorder import About, Recorder
+from ikoma_play.language import load_inventory, load_playbook
+from ikoma_play.tools import TOOLS
+from ikoma_play.transport.local import LocalTransport
+
+
+def main(steps: int = 1000, turns: int = 5) -> None:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+        folder = Path(name)
+        book = folder / "p.yml"
+        body = "".join(f"  - {{name: s{number}, ping: }}\n" for number in range(steps))
+        book.write_text("- hosts: h1\n  gather_facts: false\n  tasks:\n" + body)
+        (folder / "hosts").write_text("h1 ansible_connection=local\n")
+        playbook, inventory = load_playbook(str(book), TOOLS, ()), load_inventory([str(folder / "hosts")])
+        taken: dict[bool, list[float]] = {True: [], False: []}
+        for turn in range(turns):
+            for journaled in (False, True):
+                store = open_store(f"sqlite:{folder / f'{turn}.db'}")
+                recorder = (Recorder(store, About()),) if journaled else ()
+                begun = time.perf_counter()
+                engine.run((playbook,), inventory, TOOLS, engine.Options(), recorder, LocalTransport, Locks(store))
+                taken[journaled].append(time.perf_counter() - begun)
+                store.close()
+    without, with_it = (1000 * statistics.median(taken[each]) / steps for each in (False, True))
+    print(f"{steps} steps, {turns} turns, ms a step: {without:.2f} without a journal, {with_it:.2f} with it, "
+          f"so the journal costs {with_it - without:.2f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
