@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-from abc import abstractmethod
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
@@ -13,8 +12,9 @@ from ..model import Result
 from .base import Stat
 from .faults import NOT_THERE
 from .framing import INLINE, escaped
-from .shelled import WRITE, ShelledTransport, cause, stat_of
+from .shelled import WRITE, cause, stat_of
 from .ssh_glances import LOOK, WRITTEN, Glance, Glances, parsed
+from .ssh_scripts import ScriptedTransport
 from .ssh_upload import upload
 
 NOT_CHANGED = 3
@@ -69,17 +69,11 @@ mv -fT -- "$3" "$2" || { rm -f -- "$3"; exit 1; }
 """
 
 
-class SshFiles(ShelledTransport):
+class SshFiles(ScriptedTransport):
     """Files of a host that is reached through shells kept open."""
 
     glances: Glances
     who: object  # whose view of the files it is
-
-    @abstractmethod
-    def run_script(
-        self, script: str, *arguments: str, stdin: bytes | BinaryIO | None = None, changes: bool = True
-    ) -> Result:
-        """Run lines of shell with arguments in a copy of the open shell."""
 
     def one_step(self) -> AbstractContextManager[None]:
         return self.glances.one_step()

@@ -8,14 +8,12 @@ import posixpath
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from ..errors import StepError
 from ..model import Progress
 from .base import Stat, files_below
-
-if TYPE_CHECKING:
-    from .ssh_files import SshFiles
+from .ssh_scripts import ScriptedTransport
 
 CHUNK = 256 * 2**10
 NO_TAR = 127
@@ -40,7 +38,7 @@ sync -f -- . 2>/dev/null || :
 """
 
 
-def upload(on: SshFiles, source: Path, path: str) -> int:
+def upload(on: ScriptedTransport, source: Path, path: str) -> int:
     """How many files were written. Raises StepError, Unavailable as `write` does."""
     files = dict(_files(source))
     folder, names = (path, files) if source.is_dir() else (posixpath.dirname(path), _named(files, path))
@@ -63,7 +61,7 @@ def _named(files: Mapping[str, Path], path: str) -> dict[str, Path]:
     return {posixpath.basename(path): file for file in files.values()}
 
 
-def _there(on: SshFiles, folder: str, names: Mapping[str, Path], whole: bool) -> dict[str, Stat]:
+def _there(on: ScriptedTransport, folder: str, names: Mapping[str, Path], whole: bool) -> dict[str, Stat]:
     """What the host has by these names already."""
     if not whole:
         found = {name: on.stat(posixpath.join(folder, name)) for name in names}
@@ -72,7 +70,9 @@ def _there(on: SshFiles, folder: str, names: Mapping[str, Path], whole: bool) ->
     return {entry.path.removeprefix(prefix): entry for entry in on.scan(folder, recurse=True)}
 
 
-def _without_equal(on: SshFiles, folder: str, wanted: Mapping[str, Path], there: Mapping[str, Stat]) -> dict[str, Path]:
+def _without_equal(
+    on: ScriptedTransport, folder: str, wanted: Mapping[str, Path], there: Mapping[str, Stat]
+) -> dict[str, Path]:
     """Leaves out what has the same mode and content there."""
     likely = [name for name, file in wanted.items() if _alike(file, there.get(name))]
     if not likely:
@@ -102,7 +102,7 @@ def _hash(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _send(on: SshFiles, source: Path, folder: str, wanted: Mapping[str, Path]) -> None:
+def _send(on: ScriptedTransport, source: Path, folder: str, wanted: Mapping[str, Path]) -> None:
     from secrets import token_hex
 
     stream = _Archive(wanted, lambda done, total: on.progress(Progress(f"copying {source.name}", done, total)))

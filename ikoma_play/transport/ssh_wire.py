@@ -16,6 +16,7 @@ from paramiko.common import cMSG_CHANNEL_OPEN, cMSG_CHANNEL_REQUEST, cMSG_GLOBAL
 from paramiko.message import Message
 
 from .host_certificate import CERTIFIED
+from .ssh_channel import OrderedChannel
 
 # What paramiko has to say about a connection, our errors say.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -79,35 +80,38 @@ class Wire(paramiko.Transport):
         message.add_string(line)
         self._send_user_message(message)  # type: ignore[attr-defined]
 
+    def open_session(self, *_: Any, timeout: float | None = None, **__: Any) -> Channel:
+        """A channel for a program."""
+        return self._opened("session", timeout, ())
+
     def open_tcp(self, address: str, port: int, timeout: float) -> Channel:
-        return self.open_channel("direct-tcpip", (address, port), OUR_NAME, timeout=timeout)
+        return self._opened("direct-tcpip", timeout, (address, port, *OUR_NAME))
 
     def open_unix(self, path: str, timeout: float) -> Channel:
-        """A channel to a unix socket of the host."""
-        window = self.default_window_size
-        packet = self.default_max_packet_size
+        """A channel to a unix socket of the host; behind its path stand two fields that OpenSSH reserves."""
+        return self._opened("direct-streamlocal@openssh.com", timeout, (path, "", 0))
+
+    def _opened(self, kind: str, timeout: float | None, about: Sequence[str | int]) -> Channel:
+        """An open channel (RFC 4254, 5.1). Raises SSHException."""
+        window, packet = self.default_window_size, self.default_max_packet_size
         with self.lock:
             number = self._next_channel()  # type: ignore[attr-defined]
             message = Message()
             message.add_byte(cMSG_CHANNEL_OPEN)
-            message.add_string("direct-streamlocal@openssh.com")
-            message.add_int(number)
-            message.add_int(window)
-            message.add_int(packet)
-            message.add_string(path)
-            message.add_string("")  # reserved
-            message.add_int(0)
-            channel = Channel(number)
+            message.add_string(kind)
+            for each in (number, window, packet, *about):
+                message.add_int(each) if isinstance(each, int) else message.add_string(each)
+            channel = OrderedChannel(number)
             self._channels.put(number, channel)  # type: ignore[attr-defined]
             self.channel_events[number] = opened = threading.Event()
             self.channels_seen[number] = True
             channel._set_transport(self)  # type: ignore[attr-defined]
             channel._set_window(window, packet)  # type: ignore[attr-defined]
         self._send_user_message(message)  # type: ignore[attr-defined]
-        if not opened.wait(timeout) and self.is_active():
+        if not opened.wait(self.channel_timeout if timeout is None else timeout) and self.is_active():
             raise paramiko.SSHException("Timeout opening channel.")
         found: Channel | None = self._channels.get(number)  # type: ignore[attr-defined]
-        if found is not None:
+        if found is not None and self.is_active():
             return found
         raise self.get_exception() or paramiko.SSHException("Unable to open channel.")
 
