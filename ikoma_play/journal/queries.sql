@@ -14,11 +14,11 @@ UPDATE runs SET state = :state, ended = :ended, report = :report WHERE id = :id;
 
 -- name: newest_runs
 -- The newest runs first.
-SELECT * FROM runs ORDER BY id DESC LIMIT :most;
+SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT :most;
 
 -- name: runs_like
 -- Runs whose id begins with a text, the newest first.
-SELECT * FROM runs WHERE id LIKE :beginning ORDER BY id DESC LIMIT 10;
+SELECT * FROM runs WHERE id LIKE :beginning ORDER BY started DESC, id DESC LIMIT 10;
 
 -- name: begin_step
 -- A step that is about to touch a host; its number counts the run's entries from 1.

@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.parts.command import CHECKOUT, Ikoma
+from tests.parts.sandbox import Sandbox, sandbox
+
+__all__ = ["sandbox"]
 
 HEAD = "- name: Try it\n  hosts: localhost\n  gather_facts: false\n"
 
@@ -110,11 +114,11 @@ def test_a_journal_that_fails_in_the_middle_stops_the_run_before_the_next_step(i
     assert not (ikoma.folder / "made").exists(), "a step ran that was not written down"
 
 
-def begun(ikoma: Ikoma, name: str) -> subprocess.Popen[bytes]:
+def begun(ikoma: Ikoma, name: str, more: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """A run that is at its step, which goes on until the file `go` is there."""
     argv = [sys.executable, "-m", "ikoma_play", "run", name]
     process = subprocess.Popen(
-        argv, cwd=ikoma.folder, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, stdout=subprocess.PIPE
+        argv, cwd=ikoma.folder, env={**os.environ, "PYTHONPATH": str(CHECKOUT), **(more or {})}, stdout=subprocess.PIPE
     )
     until = time.monotonic() + 60
     while not (ikoma.folder / "at").exists():
@@ -188,3 +192,27 @@ def test_an_application_is_changed_by_one_run_at_a_time(ikoma: Ikoma) -> None:
         (ikoma.folder / "go").touch()
         first.communicate()
     ikoma("exec", "apps.init", "appName=shop", expect=0)
+
+
+def test_directories_share_a_journal_in_postgresql(tmp_path: Path, sandbox: Sandbox) -> None:
+    sandbox.call("platform.up")
+    found = sandbox.cluster.coordinates()
+    assert found is not None
+    url = f"postgresql://{found.user}:{found.password}@{found.host}:{found.port}/postgres"
+    here, there = (Ikoma(tmp_path / name, {"IKOMA_STATE": url}) for name in ("here", "there"))
+    for ikoma in (here, there):
+        ikoma.folder.mkdir()
+    head = HEAD + "  lock: release\n"
+    book(here, WAITS, head=head)
+    book(there, "    - {command: 'true'}", "q.yml", head)
+    first = begun(here, "p.yml", {"IKOMA_STATE": url})
+    try:
+        assert "release is held by run" in there("run", "q.yml", expect=2).err
+    finally:
+        (here.folder / "go").touch()
+        first.communicate()
+    there("run", "q.yml", "--lock-timeout", "60", expect=0)
+    lines = here("runs", expect=0).out.splitlines()
+    assert [line.split()[1] for line in lines[1:]] == ["done", "failed", "done"]
+    assert list(here.folder.glob(".ikoma/*")) == []
+    assert found.password not in there("runs", "show", "--json", expect=0).text

@@ -17,7 +17,7 @@ import pytest
 from ikoma_play.errors import JournalError, UsageError
 from ikoma_play.journal.opening import open_store
 from ikoma_play.journal.store import Store, migrations, statements
-from tests.parts.sandbox import Sandbox, sandbox
+from tests.parts.sandbox import Sandbox, SmallDisk, sandbox
 
 __all__ = ["sandbox"]
 
@@ -194,6 +194,20 @@ def test_a_damaged_file_is_told_and_kept(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written() -> None:
     with pytest.raises(JournalError, match="cannot be written"):
         open_store("sqlite:/proc/nowhere/journal.db")
+
+
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "disk", "600k") as disk:
+        store = open_store(f"sqlite:{disk / 'journal.db'}")
+        store.write(("add_run", RUN))
+        written = 0
+        with pytest.raises(JournalError, match="cannot be used") as failed:
+            for number in range(1, 10_000):
+                store.write(("begin_step", {**STEP, "number": number, "title": "x" * 2000}))
+                written = number
+        assert "disk is full" in failed.value.remedy
+        assert len(store.read("steps_of", run=RUN["id"])) == written > 0
+        store.close()
 
 
 def test_a_file_that_another_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
