@@ -12,7 +12,7 @@ from typing import Any
 
 import paramiko
 from paramiko.channel import Channel
-from paramiko.common import cMSG_CHANNEL_OPEN, cMSG_CHANNEL_REQUEST, cMSG_GLOBAL_REQUEST
+from paramiko.common import MSG_CHANNEL_CLOSE, cMSG_CHANNEL_OPEN, cMSG_CHANNEL_REQUEST, cMSG_GLOBAL_REQUEST
 from paramiko.message import Message
 
 from .host_certificate import CERTIFIED
@@ -32,6 +32,12 @@ class Wire(paramiko.Transport):
 
     # Authenticated encryption in one pass is the fastest that paramiko has.
     _preferred_ciphers = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", *paramiko.Transport._preferred_ciphers)  # type: ignore[attr-defined]
+
+    # paramiko calls its own channel's method from this table, past any override.
+    _channel_handler_table = {  # noqa: RUF012
+        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
+        MSG_CHANNEL_CLOSE: lambda channel, message: channel._handle_close(message),
+    }
 
     def __init__(self, sock: Any, wanted_host_keys: Sequence[str] = ()) -> None:
         super().__init__(sock)

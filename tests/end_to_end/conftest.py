@@ -111,6 +111,7 @@ class DockerHost:
 
 
 def make_docker_host(folder: Path, platform: Platform, base_image: str) -> DockerHost:
+    folder.mkdir(exist_ok=True)
     host = DockerHost(Ikoma(folder), platform, base_image, f"guestbook-{secrets.token_hex(3)}", free_port())
     host.write_inventory()
     return host
