@@ -139,7 +139,13 @@ class Shell:
             self.channel.sendall(data)
         except OSError:
             self.usable = False
-            raise ShellGone(False) from None
+            raise ShellGone(False, self._last_words(), started=self._hearing is None) from None
+
+    def _last_words(self) -> Streams:
+        said = NOTHING
+        while (more := self._taken()) != NOTHING:
+            said = _added(said, more)
+        return said
 
     def unread(self, streams: Streams) -> None:
         self._back = streams

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 
 from ..errors import StepError
-from .shell import NOTHING, OutOfTime, Shell
+from .shell import NOTHING, OutOfTime, Shell, ShellGone
 
 METHODS = ("sudo", "su", "doas")
 SHELL = "/bin/sh"
@@ -67,6 +67,8 @@ def pass_the_door(shell: Shell, identity: Identity, mark: str, prompt: str, seco
                     raise _refused(identity, out + err)
                 answered = True
                 shell.send(identity.password.encode() + b"\n")
+    except ShellGone:
+        raise _refused(identity, out + err) from None
     except OutOfTime:
         raise StepError(
             f"cannot become {identity.user} by {identity.method}: no answer within {seconds:g} s",

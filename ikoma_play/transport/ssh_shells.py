@@ -138,9 +138,6 @@ class Shells:
                 self.connection.round_trips += 1
                 pass_the_door(shell, self.identity, door, prompt, timeouts.authentication)
             shell.greet(start)
-        except ShellGone:
-            shell.close()
-            raise self.lost("a shell was started") from None
         except BaseException:
             shell.close()
             raise

@@ -317,7 +317,7 @@ def test_a_shell_that_ended_while_nobody_used_it(own: Start) -> None:
     try:
         shell = int(on.run(Command(("sh", "-c", "echo $PPID"))).text)
         os.kill(shell, signal.SIGKILL)
-        wait_for(lambda: not Path(f"/proc/{shell}").exists())
+        wait_for(lambda: all(idle.channel.closed for idle in on._shells._idle))
         assert on.run(Command(("echo", "x"))).text == "x" and on.connection.opened == 1
     finally:
         on.close()
