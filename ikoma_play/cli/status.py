@@ -34,7 +34,7 @@ def of_report(report: Report) -> int:
         return LOOK
     if report.interrupted:
         return INTERRUPTED
-    if any(host.failed for host in hosts):
+    if report.failures and any(host.failed for host in hosts):  # a failed handler counts even where it was rescued
         return UNDONE if report.undone else FAILED
     if any(host.unreachable for host in hosts):
         return UNREACHABLE

@@ -64,7 +64,10 @@ def ternary(value: Any, true_val: Any, false_val: Any, none_val: Any = None) -> 
 
 @named("type_debug")
 def type_debug(value: Any) -> str:
-    return type(value).__name__ if not isinstance(value, str) else "str"
+    for kind in (str, dict, list):
+        if isinstance(value, kind):  # whatever else our own kinds know
+            return kind.__name__
+    return type(value).__name__
 
 
 # --- Data formats ----------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ A case is one YAML document: `name`, `playbook` (text), and of these what it nee
 otherwise one local host h1), `files` (made before), `options` (of the engine), `faults: true`; and what is
 expected: `hosts` (counts; those not named are 0), `said` (messages in order, "host: message"), `order`
 (finished steps in order, "host kind title status"), `made` (file → text), `not_made`, `undone`, `error`
-(a piece of the first failure's message), `ansible: false` where Ansible has no such thing.
+(a piece of the first failure's message), `ansible: false` where Ansible has no such thing
+or does otherwise, `ansible: unordered` where the order of what is said is chance there.
 """
 
 from __future__ import annotations
