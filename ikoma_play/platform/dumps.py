@@ -154,6 +154,11 @@ def restore(server: Server, app: str, dump: Dump) -> str:
         raise
 
 
+def fill(server: Server, database: str, path: str) -> None:
+    """Restore a dump into an empty database, whole or not at all. Raises StepError, Unavailable on a full disk."""
+    _fill(server, programs(server), database, path)
+
+
 def checksum(on: Transport, path: str) -> str:
     """The sha256 of a file on the host, in hex."""
     result = on.demand(Command(("sha256sum", "--", path), changes=False), f"{path} cannot be read")

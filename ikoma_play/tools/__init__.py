@@ -29,6 +29,7 @@ TOOLS = Toolbox(
             "db.status",
             "db.restore",
             "db.backups",
+            "db.verify_backup",
         ),
         "ikoma_play.tools.artifact": (
             "artifact.generate_runbook",

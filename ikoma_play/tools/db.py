@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..arguments import AppName, BackupName
 from ..errors import NotFound
 from ..model import Access, Outcome, changed, ok
-from ..platform import databases, dumps, migrations, postgres, postgres_embedded
+from ..platform import databases, dump_check, dumps, migrations, postgres, postgres_embedded
 from ..platform.settings import settings
 from ..tool import Scope, tool
 from ..transport.base import Transport
@@ -133,7 +133,37 @@ def backups(on: Transport, app_name: AppName) -> Outcome:
     return ok(found, f"{len(found)} backup{'s' * (len(found) != 1)}")
 
 
+@tool("db.verify_backup", access=Access.OPERATOR, changes=True)
+def verify_backup(
+    on: Transport, app_name: AppName, backup_path: str | None = None, *, scope: Scope | None = None
+) -> Outcome:
+    """Prove that a backup restores: into a scratch database, whose rows are counted and which is dropped.
+
+    The application's database is not touched.
+
+    app_name: the application
+    backup_path: a backup that db.backups lists, by its path or its file name; default the newest
+    """
+    server = _server(on, scope)
+    dump = dumps.locate(on, backup_path) if backup_path else _newest_backup(on, app_name)
+    if on.dry:
+        dumps.verify(on, dump)
+        return changed({"backupPath": dump.path}, f"{dump.path} would be restored into a scratch database")
+    found = dump_check.check(server, app_name, dump)
+    result = {"verified": True, "backupPath": dump.path, "sha256": dump.sha256, "rows": found.rows}
+    warnings = () if dump.sha256 else (f"{dump.path} has no recorded checksum; a dump cut short may go unnoticed",)
+    message = f"{dump.path} restores: {found.total} rows in {len(found.rows)} tables"
+    return ok(result, message, warnings=warnings)
+
+
 # --- how ---
+
+
+def _newest_backup(on: Transport, app: str) -> dumps.Dump:
+    found = dumps.listed(on, app)
+    if not found:
+        raise NotFound(f"application {app} has no backup", remedy="Make one: db.backup")
+    return found[0]
 
 
 def _server(on: Transport, scope: Scope | None) -> Server:

@@ -1,0 +1,89 @@
+"""The playbooks of operation on a real sandbox with the guestbook, through the real command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.parts.command import Finished, Ikoma
+from tests.parts.platform import free_port
+from tests.parts.web import ask, ask_json
+
+
+class Guestbook:
+    """The guestbook on a sandbox in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ikoma = Ikoma(folder)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.home = folder / ".ikoma/apps/guestbook"
+
+    def run(self, playbook: str, *words: str, expect: int = 0) -> Finished:
+        return self.ikoma("run", playbook, "-e", f"port={self.port}", *words, expect=expect)
+
+    def write(self, message: str) -> None:
+        assert ask(self.url, {"author": "Ada", "place": "here", "message": message})[0] == 200
+
+    def page(self) -> str:
+        return ask(self.url)[1]
+
+
+@pytest.fixture
+def guestbook(tmp_path: Path) -> Iterator[Guestbook]:
+    made = Guestbook(tmp_path)
+    try:
+        made.run("deploy")
+        yield made
+    finally:
+        made.ikoma("run", "sandbox-down", "-e", "remove=true")
+
+
+def test_an_application_is_operated_by_playbooks(guestbook: Guestbook) -> None:
+    guestbook.write("before the backup")
+    backup = guestbook.run("backup", "--json")
+    proved = next(e for e in backup.events if e["event"] == "step_finished" and "scratch" in e["title"])["outcome"]
+    assert proved["result"]["rows"]["entries"] >= 2, f"the rows of the backup were not counted\n{backup}"
+
+    guestbook.write("after the backup")
+    refused = guestbook.run("restore", "-e", "yes=false", expect=2)
+    assert "Nothing was restored" in refused.text and "after the backup" in guestbook.page()
+    guestbook.run("restore", "-e", "yes=true")
+    page = guestbook.page()
+    assert "before the backup" in page and "after the backup" not in page, "the newest backup was not restored"
+
+    guestbook.run("restart")
+    assert ask_json(f"{guestbook.url}/health")[0] == 200
+    assert "guestbook is healthy" in guestbook.run("health").text
+    assert "web" in guestbook.run("logs", "-e", "tail=5").out
+
+    guestbook.run("stop")
+    ill = guestbook.run("health", expect=2)
+    assert "guestbook is " in ill.text, f"the stopped application was not named\n{ill}"
+
+    refused = guestbook.run("remove", "-e", "yes=false", expect=2)
+    assert "Nothing was removed" in refused.text and guestbook.home.exists()
+    guestbook.run("remove", "-e", "yes=true")
+    assert not guestbook.home.exists()
+    left = json.loads(guestbook.ikoma("exec", "db.backups", "appName=guestbook").out)
+    assert len(left) == 2, f"the last backup is missing: {left}"
+
+
+def test_a_backup_that_does_not_restore_is_told_and_leaves_no_scratch(guestbook: Guestbook) -> None:
+    backups = guestbook.home.parents[1] / "backups"
+    backups.mkdir(exist_ok=True)
+    sound, broken = backups / "guestbook-sound.sql", backups / "guestbook-broken.sql"
+    sound.write_text("CREATE TABLE seen AS SELECT datname FROM pg_database;\n")
+    broken.write_text("CREATE TABLE half (i int);\nSELECT nosuch;\n")
+
+    def verify(path: Path, expect: int | None = 0) -> Finished:
+        return guestbook.ikoma("exec", "db.verify_backup", "appName=guestbook", f"backupPath={path}", expect=expect)
+
+    # How many databases there are while it is restored, its own scratch among them.
+    first = json.loads(verify(sound).out)["rows"]["seen"]
+    told = verify(broken, expect=None)
+    assert told.code != 0 and "nosuch" in told.text, f"the broken dump was not told\n{told}"
+    assert json.loads(verify(sound).out)["rows"]["seen"] == first, "a scratch database was left"
