@@ -43,10 +43,17 @@ def guestbook(tmp_path: Path) -> Iterator[Guestbook]:
 
 
 def test_an_application_is_operated_by_playbooks(guestbook: Guestbook) -> None:
+    missing = guestbook.run("checklist", expect=2)
+    assert "[ ] a backup is there and restores" in missing.text, f"the missing backup was not told\n{missing}"
+    assert "[x] the release is verified" in missing.text, f"what is proved was not ticked\n{missing}"
+
     guestbook.write("before the backup")
     backup = guestbook.run("backup", "--json")
     proved = next(e for e in backup.events if e["event"] == "step_finished" and "scratch" in e["title"])["outcome"]
     assert proved["result"]["rows"]["entries"] >= 2, f"the rows of the backup were not counted\n{backup}"
+
+    ticked = guestbook.run("checklist").text
+    assert "[x] a backup is there and restores" in ticked and "[ ]" not in ticked, ticked
 
     guestbook.write("after the backup")
     refused = guestbook.run("restore", "-e", "yes=false", expect=2)
