@@ -71,7 +71,7 @@ def engine(on: Transport) -> Iterator[Engine]:
     from docker.utils import kwargs_from_env
 
     with contextlib.ExitStack() as stack:
-        if local_engine(on) and os.environ.get("DOCKER_HOST"):
+        if on.local and os.environ.get("DOCKER_HOST"):
             road = kwargs_from_env()
         else:
             address, port = stack.enter_context(on.tunnel(SOCKET, 0))
@@ -82,11 +82,6 @@ def engine(on: Transport) -> Iterator[Engine]:
             yield Engine(client)
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise _translated(error, on) from error
-
-
-def local_engine(on: Transport) -> bool:
-    """Whether the host is this machine, whose DOCKER_HOST counts."""
-    return bool(on.host.vars.get("ansible_connection", "local") == "local")
 
 
 def _translated(error: Exception, on: Transport) -> StepError:

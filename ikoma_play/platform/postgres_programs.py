@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..errors import Unavailable
 from ..model import Command
-from . import postgres_embedded, sandbox
+from . import postgres_embedded
 from .postgres import Server
 
 
@@ -36,7 +36,7 @@ def programs(server: Server) -> Programs:
     if found >= needed:
         return Programs(env)
     shipped = postgres_embedded.binaries()
-    if sandbox.is_local(server.on) and shipped is not None and major(server, str(shipped / "pg_dump")) >= needed:
+    if server.on.local and shipped is not None and major(server, str(shipped / "pg_dump")) >= needed:
         return Programs(env, folder=str(shipped))
     container = server.container()
     if container:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..errors import Refused, Unavailable
 from ..transport.base import Transport
+from ..transport.faults import told
 from .settings import settings
 
 MARK = "IKOMA_SANDBOX"
@@ -25,13 +26,9 @@ MARKER_FILE = ".ikoma-sandbox"
 _SIGNALS = ((signal.SIGTERM, 3.0), (signal.SIGINT, 10.0), (signal.SIGKILL, 5.0))
 
 
-def is_local(on: Transport) -> bool:
-    return bool(on.host.vars.get("ansible_connection", "local") == "local")
-
-
 def root(on: Transport) -> Path:
     """The sandbox's directory. Raises Refused where the host is not this machine."""
-    if not is_local(on):
+    if not on.local:
         raise Refused(
             f"host {on.host.name} is reached over a connection; local processes run on this machine only",
             remedy="Use ikoma_runtime: compose and a postgresql:// URL for that host, or ansible_connection: local.",
@@ -60,8 +57,10 @@ def is_ours(folder: Path) -> bool:
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Held by one runner at a time; it falls with the process that holds it."""
-    with path.open("w") as file:
+    """Held by one runner at a time; it falls with the process that holds it. Raises StepError where it may not be."""
+    with told("lock", str(path)):
+        file = path.open("w")
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

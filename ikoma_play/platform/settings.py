@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os.path
 import posixpath
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..errors import StepError
@@ -42,7 +41,7 @@ def settings(on: Transport) -> Settings:
 
     def path(name: str, default: str) -> str:
         # Relative paths are for hosts on this machine, where the sandbox lies below the working directory.
-        if not _is_local(variables):
+        if not on.local:
             return text(name, default)
         return os.path.abspath(os.path.expanduser(text(name, default)))  # noqa: PTH100, PTH111 - resolve() follows links
 
@@ -61,7 +60,3 @@ def settings(on: Transport) -> Settings:
         path("env_file", defaults.env_file),
         path("sandbox_root", defaults.sandbox_root),
     )
-
-
-def _is_local(variables: Mapping[str, object]) -> bool:
-    return variables.get("ansible_connection", "local") == "local"

@@ -186,7 +186,7 @@ def _commit_of(root: Path) -> str:
 
 
 def _refuse_own_folder(on: Transport, folder: str, root: Path) -> None:
-    if on.host.vars.get("ansible_connection", "local") == "local" and root.is_relative_to(folder):
+    if on.local and root.is_relative_to(folder):
         raise Refused(f"the source {root} is the application's own directory", remedy="Name where it comes from.")
 
 
@@ -199,7 +199,7 @@ def _from_git(on: Transport, folder: str, source: str, ref: str | None, known: M
     if path is not None and not path.is_dir():
         raise NotFound(f"the source {path} is no directory on this machine", remedy="Check the path, or give a URL.")
     repository = git.repository(source if path is None else str(path))
-    here = path is None or on.host.vars.get("ansible_connection", "local") == "local"
+    here = path is None or on.local
     reader = on if here else _this_machine()
     commit = git.resolve(reader, repository, ref)
     at = git.head(on, src)

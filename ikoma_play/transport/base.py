@@ -46,6 +46,7 @@ class Transport(ABC):
 
     host: Host
     dry: bool = False
+    local: bool = False  # the host is the runner itself: its files, ports and processes are at hand
     progress: Callable[[Progress], None] = staticmethod(ignore)
 
     # --- the verbs that every transport brings ---

@@ -51,6 +51,7 @@ class _AsUser(ShelledTransport):
     def __init__(self, base: Transport, user: str) -> None:
         self.base = base
         self.host = base.host
+        self.local = base.local
         self.progress = base.progress
         self.user = user
 

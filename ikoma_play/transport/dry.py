@@ -44,6 +44,7 @@ class DryTransport(Transport):
     def __init__(self, inner: Transport) -> None:
         self.inner = inner
         self.host = inner.host
+        self.local = inner.local
         self.recorded: list[Command | Change] = []
         self._shown: dict[str, _Shown] = {}
 

@@ -25,6 +25,8 @@ from .process import CHUNK, Process, cannot_start, passing_on
 class LocalTransport(Transport):
     """The machine that the program runs on, as the user that it runs as."""
 
+    local = True
+
     def __init__(self, host: Host, progress: Callable[[Progress], None] = ignore) -> None:
         self.host = host
         self.progress = progress

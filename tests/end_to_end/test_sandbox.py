@@ -117,6 +117,18 @@ def test_an_ordinary_user_needs_no_root() -> None:
         assert not (ikoma.folder / ".ikoma").exists()
 
 
+def test_a_sandbox_of_somebody_else_is_refused_with_the_reason() -> None:
+    with ordinary_user() as ikoma:
+        locked = ikoma.folder / ".ikoma/supervisor"
+        locked.mkdir(parents=True)
+        for place in (locked.parent, locked):
+            os.chown(place, NOBODY, NOBODY)
+        locked.chmod(0o500)
+        refused = ikoma("run", "sandbox-down", expect=2)
+        assert str(locked) in refused.text and "permission denied" in refused.text, refused
+        assert "fault of ikoma-play" not in refused.text, refused
+
+
 def test_releases_of_a_git_source(tmp_path: Path) -> None:
     """Two tags of a repository, deployed one after the other: each a recorded release, the second with a migration."""
     repository, folder = tmp_path / "repository", tmp_path / "here"

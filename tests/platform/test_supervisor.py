@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from ikoma_play.errors import Refused, Unavailable
+from ikoma_play.model import Host
 from ikoma_play.platform import sandbox as sandboxes
 from ikoma_play.platform.supervisor import Program, Supervisor
+from ikoma_play.transport.connect import connect
 from tests.parts.command import CHECKOUT
 from tests.parts.sandbox import Sandbox
 
@@ -185,16 +187,15 @@ def test_a_program_that_cannot_start_says_why(supervisor: Supervisor) -> None:
     assert supervisor.log("app.web") == "cannot start: no-such-program: no such file or directory"
 
 
-@pytest.mark.parametrize(
-    ("variables", "said"),
-    [
-        ({"ansible_connection": "ssh"}, "local processes run on this machine only"),
-        ({"ikoma_sandbox_root": "/tmp/a[b"}, "cannot lie in"),
-    ],
-)
-def test_places_where_it_cannot_be_are_refused(tmp_path: Path, variables: dict[str, str], said: str) -> None:
-    with pytest.raises(Refused, match=said):
-        _ = Sandbox(tmp_path, **variables).supervisor
+def test_a_path_it_cannot_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="cannot lie in"):
+        _ = Sandbox(tmp_path, ikoma_sandbox_root="/tmp/a[b").supervisor
+
+
+def test_it_is_for_this_machine_only() -> None:
+    elsewhere = connect(Host("far", vars={"ansible_host": "127.0.0.1"}))
+    with pytest.raises(Refused, match="local processes run on this machine only"):
+        Supervisor(elsewhere)
 
 
 def test_a_daemon_that_hangs_is_replaced(supervisor: Supervisor) -> None:
