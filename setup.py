@@ -64,7 +64,6 @@ setup(
         "PyYAML>=6.0.1",
         "Jinja2>=3.1.6",
         "msgspec>=0.19",
-        "bottle>=0.13",
         "paramiko>=5.0,<6",
         "cryptography>=42",
         "docker>=7.1",
