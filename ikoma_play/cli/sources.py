@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def known_playbooks() -> dict[str, Path]:
 
 
 def listing() -> list[str]:
-    """Those playbooks for a person: each name with the first line of its opening comment."""
+    """Those playbooks for a person: each name with the first sentence of its opening comment."""
     rows = [(name, _purpose(path)) for name, path in known_playbooks().items()]
     return [
         *columns(rows, indent=0, room=room()),
@@ -57,9 +58,10 @@ def listing() -> list[str]:
 
 
 def _purpose(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        first = file.readline().strip()
-    return first.lstrip("# ") if first.startswith("#") else ""
+    lines = path.read_text("utf-8", "replace").splitlines()
+    comment = [line.lstrip("# ") for line in takewhile(lambda line: line.startswith("# "), lines)]
+    sentence, stop, _ = f"{' '.join(comment)} ".partition(". ")
+    return (sentence + stop).strip()
 
 
 def inventories(given: Sequence[str]) -> list[str]:

@@ -104,7 +104,10 @@ def test_plan_shows_what_would_undo_each_step(ikoma: Ikoma) -> None:
 
 def test_plan_without_a_playbook_lists_them(ikoma: Ikoma) -> None:
     out = ikoma("plan").out
-    assert out.startswith("deploy") and "verified release" in out and "sandbox-down" in out
+    listed = dict(line.split("  ", 1) for line in out.splitlines() if "  " in line)
+    assert listed["deploy"].strip().endswith("from its source to a verified release."), out
+    assert {"backup", "restore", "sandbox-down"} <= set(listed), out
+    assert all(purpose.endswith(".") for purpose in listed.values()), f"a purpose is no whole sentence\n{out}"
 
 
 # --- exec ---
