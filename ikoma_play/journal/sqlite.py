@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -41,8 +42,7 @@ class SqliteStore:
         self._connection.row_factory = sqlite3.Row
         run("PRAGMA foreign_keys = ON")
         run("PRAGMA synchronous = FULL")
-        if run("PRAGMA journal_mode").fetchone()[0] != "wal":
-            run("PRAGMA journal_mode = WAL")
+        self._keep_a_log()
         version = run("PRAGMA user_version").fetchone()[0]
         newest = migrations()[-1][0]
         if version > newest:
@@ -56,6 +56,19 @@ class SqliteStore:
                     for text in texts:
                         run(text)
                     run(f"PRAGMA user_version = {number:d}")
+
+    def _keep_a_log(self) -> None:
+        """Switch the file to a write-ahead log. SQLite does not wait by itself for others who do the same."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                    self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
