@@ -25,7 +25,7 @@ ACCOUNTS = {"asker": 54001, "free": 54002, "stranger": 54003, "target": 54004}
 RULES = "asker ALL=(ALL) ALL\nfree ALL=(ALL) NOPASSWD: ALL\nDefaults lecture=always\n"
 
 TALE = """
-import json, os, sys
+import json, os, sys, time
 from ikoma_play.errors import IkomaError
 from ikoma_play.model import Command, Host
 from ikoma_play.transport.local import LocalTransport
@@ -198,6 +198,9 @@ try:
     on.run(Command(("sh", "-c", "trap '' TERM; echo $$; sleep 44; sleep 44"), timeout=1.0))
 except TimedOut as error:
     pid = int(error.evidence)
+    until = time.monotonic() + 5  # killed it is; whoever inherited it may take a moment to bury it
+    while os.path.exists(f"/proc/{pid}") and time.monotonic() < until:
+        time.sleep(0.02)
     tell(there=os.path.exists(f"/proc/{pid}"))
 """
     for way in ({}, {"password": PASSWORD}):
@@ -218,7 +221,7 @@ def look(data):
 on.run(Command(("sh", "-c", "echo now; sleep 0.3"), env={{"SECRET": "canary-in-env"}}), look)
 words = [{PASSWORD!r}, "canary-in-" + "env"]
 tell(seen=len(seen), leaked=[line for line in seen for word in words
-     if word in line and "import json, os, sys" not in line])
+     if word in line and "import json, os, sys, time" not in line])
 """
     (told,) = stage.play("asker", script, user="target", password=PASSWORD)
     assert told["seen"] > 3 and told["leaked"] == []
