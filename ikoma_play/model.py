@@ -296,7 +296,7 @@ class Step:
     apply: Mapping[str, Any] = EMPTY  # dynamic includes: keywords for what they bring
     outer: Step | None = None  # dynamic includes: what they hand down to what they bring, `apply` included
     given_vars: Mapping[str, Any] = EMPTY  # dynamic includes: their own `vars`, which outrank those of what they bring
-    rollback: tuple[Node, ...] | str | None = None  # handlers, or "auto"
+    rollback: tuple[Node, ...] | None = None  # the steps that undo this one
 
     @property
     def title(self) -> str:
@@ -312,7 +312,7 @@ class Block:
     name: str = ""
     rescue: tuple[Node, ...] = ()
     always: tuple[Node, ...] = ()
-    rollback: tuple[Node, ...] | str | None = None
+    rollback: tuple[Node, ...] | None = None
     atomic: Any = False
     role: RoleRef | None = None  # set when the block is one use of a role
 
@@ -344,7 +344,7 @@ class Play:
     any_errors_fatal: Any = False
     force_handlers: Any = False
     lock: Any = None
-    rollback: tuple[Node, ...] | str | None = None
+    rollback: tuple[Node, ...] | None = None
     rollback_scope: str = "host"
     keywords: Mapping[str, Any] = EMPTY  # inherited keywords as written, for what is included later
 

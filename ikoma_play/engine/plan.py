@@ -105,9 +105,7 @@ class _Planner:
             return text
 
 
-def _titles(rollback: tuple[Node, ...] | str | None) -> tuple[str, ...]:
+def _titles(rollback: tuple[Node, ...] | None) -> tuple[str, ...]:
     if rollback is None:
         return ()
-    if isinstance(rollback, str):
-        return (rollback,)
     return tuple(step.title for step in nodes_below(rollback))

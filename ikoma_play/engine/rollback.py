@@ -14,7 +14,7 @@ def opened(hosts: list[HostRun], node: Block, frame: Frame) -> list[tuple[HostRu
     return [(host, open_on(host, node.rollback, frame, node.position, node.name)) for host in hosts]
 
 
-def open_on(host: HostRun, handlers: tuple[Node, ...] | str, frame: Frame, position: Position, title: str) -> Undo:
+def open_on(host: HostRun, handlers: tuple[Node, ...], frame: Frame, position: Position, title: str) -> Undo:
     entry = Undo(handlers, Frame(frame.params, "rollback"), position, title)
     host.undo.append(entry)
     host.open.append(entry)
@@ -34,12 +34,6 @@ def undo(play: Stage, host: HostRun, since: int = 0) -> None:
     before = host.tally.rolled_back
     for entry in reversed(entries):
         if not entry.touched:
-            continue
-        if isinstance(entry.nodes, str):
-            play.run.warn(
-                f"{entry.title}: rollback {entry.nodes!r} is not known here, so it stays done", entry.position
-            )
-            host.tally.rollback_failed += 1
             continue
         for node in entry.nodes:
             play.walk((node,), [host], entry.frame, forced=True)

@@ -86,7 +86,7 @@ class Frame:
 class Undo:
     """Handlers that wait for the case that the play fails on a host; `touched`: there is something to undo."""
 
-    nodes: tuple[Node, ...] | str
+    nodes: tuple[Node, ...]
     frame: Frame
     position: Position
     title: str

@@ -27,7 +27,7 @@ class Kind(Enum):
     LAYERS = "a mapping or a list of mappings"
     ANY = "a value"
     STEPS = "a list of steps"
-    ROLLBACK = "a list of steps, or auto"
+    ROLLBACK = "a list of steps that undo it"
     ROLES = "a list of roles"
     FILES = "a file name or a list of them"
     CALL = "a tool's name with its arguments"

