@@ -58,7 +58,8 @@ def test_an_application_is_operated_by_playbooks(guestbook: Guestbook) -> None:
     guestbook.write("after the backup")
     refused = guestbook.run("restore", "-e", "yes=false", expect=2)
     assert "Nothing was restored" in refused.text and "after the backup" in guestbook.page()
-    guestbook.run("restore", "-e", "yes=true")
+    restored = guestbook.run("restore", "-e", "yes=true", "--json")
+    assert len(restored.steps("changed")) == 2, f"the application was not restarted after the restore\n{restored}"
     page = guestbook.page()
     assert "before the backup" in page and "after the backup" not in page, "the newest backup was not restored"
 
@@ -94,3 +95,14 @@ def test_a_backup_that_does_not_restore_is_told_and_leaves_no_scratch(guestbook:
     told = verify(broken, expect=None)
     assert told.code != 0 and "nosuch" in told.text, f"the broken dump was not told\n{told}"
     assert json.loads(verify(sound).out)["rows"]["seen"] == first, "a scratch database was left"
+
+
+def test_a_backup_that_was_cut_short_is_refused(guestbook: Guestbook) -> None:
+    guestbook.run("backup")
+    (dump,) = (guestbook.home.parents[1] / "backups").glob("*.sql")
+    dump.write_bytes(dump.read_bytes()[:400])
+    told = guestbook.ikoma("exec", "db.verify_backup", "appName=guestbook", expect=2)
+    assert dump.name in told.text and "sha256" in told.text, f"the damaged file was not named\n{told}"
+    guestbook.write("still served")
+    guestbook.run("restore", "-e", "yes=true", expect=2)
+    assert "still served" in guestbook.page(), "a damaged backup took the place of the database"
