@@ -390,6 +390,18 @@ class StepStarted(Event):
     host: str = ""
     kind: str = "step"  # step, handler or rollback
     arguments: Mapping[str, Any] = EMPTY  # rendered, secrets masked
+    occurrence: str = ""  # which step on this host it is, the same when the run is walked through again
+
+
+@dataclass(frozen=True, slots=True)
+class UndoRecorded(Event):
+    """What a tool wrote down just before it changed something, so that the change can be undone, by another
+    process too. Told before the host is touched; a step may tell several, the oldest is undone last."""
+
+    step: Step | None = None
+    host: str = ""
+    occurrence: str = ""  # the step's, as in its StepStarted
+    record: Any = None  # plain JSON without secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +422,16 @@ class StepRetried(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """What the rest of a run knows of a step besides its outcome; the journal keeps it for who goes on with the run."""
+
+    changed: bool = False  # a failed step may have changed something too
+    extra: Mapping[str, Any] = EMPTY  # further keys of the registered variable
+    notified: tuple[str, ...] = ()  # the names of handlers that it called
+    withheld: bool = False  # a secret was left out, or what JSON cannot hold: it cannot be given back
+
+
+@dataclass(frozen=True, slots=True)
 class StepFinished(Event):
     step: Step | None = None
     title: str = ""
@@ -417,6 +439,8 @@ class StepFinished(Event):
     kind: str = "step"
     arguments: Mapping[str, Any] = EMPTY
     outcome: Outcome = field(default_factory=lambda: Outcome(Status.OK))
+    occurrence: str = ""
+    memory: Memory = Memory()
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,5 +170,6 @@ def _run_data(row: Row) -> dict[str, Any]:
 
 
 def _step_data(step: Row) -> dict[str, Any]:
-    read = {name: json.loads(step[name]) if step[name] else None for name in ("arguments", "outcome")}
+    texts = ("arguments", "outcome", "extra", "facts", "notified", "undo")
+    read = {name: json.loads(step[name]) if step[name] else None for name in texts}
     return {name: value for name, value in {**step, **read}.items() if name != "run"}

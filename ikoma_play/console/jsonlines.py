@@ -6,6 +6,7 @@ Every line has `event`, `run` and `at` (seconds since the epoch):
     play_started   play, hosts
     step_started   step, title, host, kind (step, handler, rollback), arguments
     step_progress  step, host, text, done, total
+    undo_recorded  step, host: it is known how what the step changes is undone
     step_retried   step, host, attempt, of, delay, outcome
     step_finished  step, title, host, kind, arguments, outcome
     warned         message, position
@@ -37,6 +38,7 @@ from ..model import (
     StepProgress,
     StepRetried,
     StepStarted,
+    UndoRecorded,
     Warned,
 )
 
@@ -76,6 +78,8 @@ def as_data(event: Event) -> dict[str, Any]:
                 "host": event.host,
                 **asdict(event.progress),
             }
+        case UndoRecorded():
+            return {"event": "undo_recorded", **head, "step": _about(event.step), "host": event.host}
         case StepRetried():
             about = {"attempt": event.attempt, "of": event.of, "delay": event.delay}
             came = {"outcome": outcome(event.outcome)} if event.outcome else {}

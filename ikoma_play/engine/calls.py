@@ -11,7 +11,9 @@ from ..errors import IkomaError, JournalError, TemplateFailed
 from ..language.templating import Layer, Templar, Variables
 from ..model import (
     EMPTY,
+    Event,
     Failure,
+    Memory,
     Outcome,
     Progress,
     Retry,
@@ -20,14 +22,16 @@ from ..model import (
     StepProgress,
     StepRetried,
     StepStarted,
+    UndoRecorded,
 )
 from . import loops, outcomes, reach
+from .hosts import Frame, HostRun
 from .outcomes import Done
 from .prepared import Prepared
 from .roads import called_in_time
 from .scope import StepScope
 from .stage import Stage
-from .state import Frame, HostRun, number, truth
+from .state import number, truth
 
 
 class Call:
@@ -48,12 +52,15 @@ class Call:
         self.title = self.step.title
         self.arguments: Mapping[str, Any] = EMPTY
         self.started = False
+        self.notified: tuple[str, ...] = ()
+        self._occurrence = ""
 
     # --- the whole step ---
 
     def perform(self) -> Done:
         """Run the step and tell of it; whatever goes wrong is in the outcome."""
         begun = time.perf_counter()
+        self.occurrence()
         try:
             self.hidden = truth(self.step.no_log, self.templar) if self.step.no_log else False
             self.title = self._title()
@@ -66,12 +73,19 @@ class Call:
         self.host.tally.seconds += seconds
         return replace(done, outcome=outcome)
 
-    def finished(self, outcome: Outcome) -> StepFinished:
+    def occurrence(self) -> str:
+        """Which of the host's steps this is; given when it is first asked for."""
+        if not self._occurrence:
+            self._occurrence = self.host.occurrence(self.frame.kind, self.prepared.digest)
+        return self._occurrence
+
+    def finished(self, outcome: Outcome, done: Done) -> StepFinished:
         """The event that tells what the step came to."""
-        arguments = EMPTY if self.hidden else self.arguments
         return StepFinished(
-            self.run.id, time.time(), self.step, self.title, self.host.name, self.frame.kind, arguments, outcome
-        )
+            self.run.id, time.time(), self.step, self.title, self.host.name, self.frame.kind,
+            EMPTY if self.hidden else self.arguments, outcome, self.occurrence(),
+            Memory(done.changed, done.extra, self.notified),
+        )  # fmt: skip
 
     def _title(self) -> str:
         title = self.step.title
@@ -234,11 +248,25 @@ class Call:
         if not self.started:
             self.started = True
             shown = EMPTY if self.step.loop is not None else self.arguments
-            self.run.emit(
-                StepStarted(self.run.id, time.time(), self.step, self.title, self.host.name, self.frame.kind, shown)
-            )
-            if isinstance(self.run.observer_error, JournalError):
-                raise self.run.observer_error  # nothing touches a host that is not written down before
+            self._write_down(
+                StepStarted(
+                    self.run.id, time.time(), self.step, self.title, self.host.name, self.frame.kind, shown,
+                    self.occurrence(),
+                )
+            )  # fmt: skip
+
+    def keep_undo(self, record: Any) -> None:
+        """Write down how a change is undone, before it is made. Raises JournalError: then it must not be made.
+
+        `record` is plain JSON without secrets."""
+        self._write_down(
+            UndoRecorded(self.run.id, time.time(), self.step, self.host.name, self.occurrence(), record)
+        )  # fmt: skip
+
+    def _write_down(self, event: Event) -> None:
+        self.run.emit(event)
+        if isinstance(self.run.observer_error, JournalError):
+            raise self.run.observer_error  # nothing touches a host that is not written down before
 
     def _progress(self, progress: Progress) -> None:
         if not self.hidden:

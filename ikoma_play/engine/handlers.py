@@ -10,8 +10,8 @@ from threading import Lock
 from ..errors import IkomaError
 from ..language.templating import Templar
 from ..model import Node, Step
+from .hosts import Frame, HostRun
 from .stage import Stage
-from .state import Frame, HostRun
 
 
 class Handlers:

@@ -14,9 +14,9 @@ from ..language.templating import Layer
 from ..model import Host, Node, Step
 from . import outcomes
 from .calls import Call
+from .hosts import HostRun
 from .outcomes import Done
 from .stage import Stage
-from .state import HostRun
 
 
 @dataclass(frozen=True, slots=True)

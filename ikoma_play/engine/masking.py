@@ -17,12 +17,14 @@ from ..model import (
     Diff,
     Event,
     Failure,
+    Memory,
     Outcome,
     Progress,
     StepFinished,
     StepProgress,
     StepRetried,
     StepStarted,
+    UndoRecorded,
     Warned,
 )
 
@@ -39,6 +41,7 @@ _ORDINARY = frozenset(
     ("true", "false", "none", "null", "omit", "required", "optional", "changed", "password", "secret")
 )
 _T = TypeVar("_T", bound=Event)
+BRING = ("include_tasks", "include_role", "add_host", "group_by")
 
 
 def looks_secret(name: str) -> bool:
@@ -159,17 +162,33 @@ class Secrets:
             item=self.mask_value(outcome.item),
         )
 
+    def _mask_memory(self, event: StepFinished, shown: Outcome) -> Memory:
+        """What the journal keeps of a step for the rest of the run, and whether that is all of it."""
+        memory, outcome = event.memory, event.outcome
+        if not _lasts(event):
+            return replace(memory, extra=EMPTY)
+        if outcome.hidden:
+            return replace(memory, extra=EMPTY, withheld=True)
+        extra = self.mask_value(memory.extra)
+        told = (outcome.result, outcome.message, outcome.facts, memory.extra)
+        kept = (shown.result, shown.message, shown.facts, extra)
+        return replace(memory, extra=extra, withheld=not all(map(_same, told, kept)))
+
     def mask_event(self, event: _T) -> _T:
         """The event as observers get it."""
         if isinstance(event, StepStarted):
             return replace(event, title=self.mask(event.title), arguments=self.mask_value(event.arguments))
         if isinstance(event, StepFinished):
+            outcome = self.mask_outcome(event.outcome)
             return replace(
                 event,
                 title=self.mask(event.title),
                 arguments=self.mask_value(event.arguments),
-                outcome=self.mask_outcome(event.outcome),
+                outcome=outcome,
+                memory=self._mask_memory(event, outcome),
             )
+        if isinstance(event, UndoRecorded):
+            return replace(event, record=self.mask_value(event.record))
         if isinstance(event, StepRetried) and event.outcome is not None:
             return replace(event, outcome=self.mask_outcome(event.outcome))
         if isinstance(event, StepProgress):
@@ -178,6 +197,25 @@ class Secrets:
         if isinstance(event, Warned):
             return replace(event, message=self.mask(event.message))
         return event
+
+
+def _lasts(event: StepFinished) -> bool:
+    """Whether the rest of the run can ask what a step came to."""
+    step = event.step
+    if step is None or event.outcome.status.bad:
+        return False
+    return step.register is not None or step.rollback is not None or bool(event.outcome.facts) or step.tool in BRING
+
+
+def _same(told: Any, kept: Any) -> bool:
+    """Whether a value can be given back as it was: nothing of it masked, nothing that JSON does not know."""
+    if isinstance(told, Mapping):
+        return len(told) == len(kept) and all(
+            isinstance(key, str) and key in kept and _same(each, kept[key]) for key, each in told.items()
+        )
+    if isinstance(told, (list, tuple)):
+        return len(told) == len(kept) and all(map(_same, told, kept))
+    return told is None or (isinstance(told, (str, int, float)) and bool(told == kept))
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -14,11 +14,12 @@ from ..model import Host, Node, Play, PlayStarted, Step
 from . import outcomes, rollback
 from .calls import Call
 from .handlers import Handlers
+from .hosts import Frame, HostRun
 from .includes import Includes
 from .prepared import Prepared, prepare
 from .settling import settle
 from .stage import Failed
-from .state import Frame, HostRun, RunState, number, truth
+from .state import RunState, number, truth
 from .walking import Walk
 
 FOREVER = 1_000_000

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,9 +12,10 @@ from typing import Any
 
 from ..errors import FaultsFound, StepError
 from ..language.templating import OMIT, Find, Templar, has_template
+from ..language.text import Revealed
 from ..model import Fault, Position, Step
 from ..tool import Tool, Toolbox
-from .masking import MASK, Secrets
+from .masking import MASK, Secrets, looks_secret
 from .scope import finder
 
 
@@ -27,6 +30,7 @@ class Prepared:
     scoped: bool
     secret: frozenset[str]
     find: Find
+    digest: str
 
     def render(self, templar: Templar) -> dict[str, Any]:
         """The arguments as plain values; those that came to `omit` are left out."""
@@ -74,7 +78,25 @@ def prepare(step: Step, tools: Toolbox, playbook_dir: str) -> Prepared:
         _scoped(tool.function),
         frozenset(secret),
         finder(step, playbook_dir),
+        digest(step),
     )
+
+
+def digest(step: Step) -> str:
+    """What a step says, in short: equal for what stands elsewhere in a file, not for what was rewritten."""
+    said = {} if step.no_log is not False else without_secrets(step.args)
+    items = step.loop.items if step.loop else None
+    written = [step.tool, step.name, step.role.name if step.role else "", step.register, said, without_secrets(items)]
+    return hashlib.sha256(json.dumps(written, default=str).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def without_secrets(value: Any, name: str = "") -> Any:
+    """The value without what a vault held or a name calls secret."""
+    if isinstance(value, Mapping):
+        return {str(key): without_secrets(each, str(key)) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(each, name) for each in value]
+    return MASK if isinstance(value, Revealed) or (isinstance(value, str) and looks_secret(name)) else value
 
 
 @cache

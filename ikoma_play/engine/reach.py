@@ -9,8 +9,9 @@ from ..errors import StepError
 from ..language.templating import OMIT, Templar
 from ..model import Step
 from ..transport.base import Transport
+from .hosts import HostRun
 from .roads import LazyRoad, StepRoad
-from .state import HostRun, RunState, number, truth
+from .state import RunState, number, truth
 
 _PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass")
 

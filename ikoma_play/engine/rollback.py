@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..model import Block, Node, Position
+from .hosts import Frame, HostRun, Undo
 from .stage import Stage
-from .state import Frame, HostRun, Undo
 
 
 def opened(hosts: list[HostRun], node: Block, frame: Frame) -> list[tuple[HostRun, Undo]]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..model import Failure, Outcome, Status, Step
 from .calls import Call
+from .hosts import Frame, HostRun, Undo
 from .outcomes import Done
 from .stage import Stage
-from .state import Frame, HostRun, Undo
 
 
 def settle(play: Stage, call: Call, done: Done, quiet: bool = False) -> bool:
@@ -27,7 +27,7 @@ def settle(play: Stage, call: Call, done: Done, quiet: bool = False) -> bool:
     shown = _as_rollback(outcome) if frame.kind == "rollback" else outcome
     if not quiet:
         count(host, shown, done.changed, frame, _times(step, outcome))
-        event = call.finished(shown)
+        event = call.finished(shown, done)
         if bad:
             play.run.failed_with(host, event)
         play.run.emit(event)
@@ -99,6 +99,7 @@ def _notify(play: Stage, call: Call, done: Done) -> Done:
     for name in call.step.notify:
         rendered = call.templar.render(name)
         for each in rendered if isinstance(rendered, list) else [rendered]:
+            call.notified = (*call.notified, str(each))
             if not play.handlers.notify(call.host, str(each)):
                 message = f"there is no handler named {str(each)!r}"
                 known = play.handlers.nearest(str(each))

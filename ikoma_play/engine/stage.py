@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 from ..language.variables import PlayVariables
 from ..model import Node, Step
+from .hosts import Frame, HostRun
 from .outcomes import Done
 from .prepared import Prepared
-from .state import Frame, HostRun, RunState
+from .state import RunState
 
 Failed = dict[str, HostRun]
 """Hosts by name that failed and were not mended."""

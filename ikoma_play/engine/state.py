@@ -19,10 +19,11 @@ from .. import __version__
 from ..errors import NotFound, StepError
 from ..language.templating import OMIT, Layer, Templar, Variables
 from ..language.variables import Computed, HostVariables, HostVars, Layers, PlayVariables, facts_layer
-from ..model import EMPTY, Event, Host, HostRecap, Node, Observer, Position, RoleRef, StepFinished, Warned
+from ..model import EMPTY, Event, Host, Node, Observer, Position, StepFinished, Warned
 from ..tool import Toolbox
 from ..transport.base import Transport
 from .facts import FactsOnDemand
+from .hosts import HostRun
 from .locking import Held, Locking
 from .masking import Secrets
 from .options import Options
@@ -47,74 +48,6 @@ class Inventory(Protocol):
 
     def beside(self, playbook_dir: str) -> Inventory:
         """The same with the group_vars and host_vars beside a playbook; raises FaultsFound."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """A host's counts so far."""
-
-    ok: int = 0
-    changed: int = 0
-    skipped: int = 0
-    failed: int = 0
-    unreachable: int = 0
-    rescued: int = 0
-    ignored: int = 0
-    rolled_back: int = 0
-    rollback_failed: int = 0
-    seconds: float = 0.0
-
-    def recap(self) -> HostRecap:
-        return HostRecap(**{name: getattr(self, name) for name in self.__slots__})
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Where in a run a step stands. `params` are layers that includes and rollbacks put around it.
-
-    `kind` is step, handler or rollback; `rescued` says that a block around it has a rescue;
-    `keep` are the results that a rollback sees: as they were when the step was done, and its own."""
-
-    params: tuple[Layer, ...] = ()
-    kind: str = "step"
-    rescued: bool = False
-    keep: dict[str, Any] | None = None
-    depth: int = 0
-
-
-@dataclass(slots=True)
-class Undo:
-    """Handlers that wait for the case that the play fails on a host; `touched`: there is something to undo."""
-
-    nodes: tuple[Node, ...]
-    frame: Frame
-    position: Position
-    title: str
-    touched: bool = False
-
-
-class HostRun:
-    """One host in a run."""
-
-    def __init__(self, name: str, variables: HostVariables, facts: FactsOnDemand) -> None:
-        self.name = name
-        self.facts = facts
-        self.variables = variables
-        self.tally = Tally()
-        self.failed = False  # a play failed here: no further steps in this run
-        self.unreachable = False
-        self.ended = False  # meta: end_host and its kin, until the play ends
-        self.ended_role: RoleRef | None = None  # meta: end_role, the use of a role that is over here
-        self.notified: dict[int, None] = {}  # handlers by their number in the play
-        self.undo: list[Undo] = []
-        self.open: list[Undo] = []  # of blocks and roles that are being worked on
-        self.failures: list[StepFinished] = []  # what no rescue has mended
-        self.undone = False
-        self.left = False  # something is not undone though it should be
-
-    @property
-    def going(self) -> bool:
-        return not (self.unreachable or self.ended or self.failed)
 
 
 @dataclass(slots=True)

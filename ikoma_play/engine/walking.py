@@ -11,10 +11,11 @@ from ..language.templating import Templar
 from ..model import Block, Node, Step
 from . import outcomes, rollback
 from .calls import Call
+from .hosts import Frame, HostRun
 from .outcomes import Done
 from .settling import keep_result, settle
 from .stage import Failed, Stage
-from .state import Frame, HostRun, number, truth
+from .state import number, truth
 from .tags import chosen
 
 

@@ -22,19 +22,26 @@ SELECT * FROM runs WHERE id LIKE :beginning ORDER BY started DESC, id DESC LIMIT
 
 -- name: begin_step
 -- A step that is about to touch a host; its number counts the run's entries from 1.
-INSERT INTO steps (run, number, play, host, kind, title, tool, phase, position, state, started, arguments)
-VALUES (:run, :number, :play, :host, :kind, :title, :tool, :phase, :position, 'started', :started, :arguments);
+INSERT INTO steps (run, number, play, host, kind, title, tool, phase, position, occurrence, state, started, arguments)
+VALUES (:run, :number, :play, :host, :kind, :title, :tool, :phase, :position, :occurrence, 'started', :started,
+        :arguments);
 
 -- name: end_step
 -- What a step that had begun came to.
-UPDATE steps SET state = :state, ended = :ended, outcome = :outcome WHERE run = :run AND number = :number;
+UPDATE steps SET state = :state, ended = :ended, outcome = :outcome, changed = :changed, extra = :extra,
+                 facts = :facts, notified = :notified, withheld = :withheld
+WHERE run = :run AND number = :number;
+
+-- name: keep_undo
+-- How what a step is about to change is undone: a JSON list, the oldest first.
+UPDATE steps SET undo = :undo WHERE run = :run AND number = :number;
 
 -- name: add_step
 -- A step that came to its outcome without touching a host: skipped, or wrong before it began.
-INSERT INTO steps (run, number, play, host, kind, title, tool, phase, position, state, started, ended, arguments,
-                   outcome)
-VALUES (:run, :number, :play, :host, :kind, :title, :tool, :phase, :position, :state, :started, :ended, :arguments,
-        :outcome);
+INSERT INTO steps (run, number, play, host, kind, title, tool, phase, position, occurrence, state, started, ended,
+                   arguments, outcome, changed, extra, facts, notified, withheld)
+VALUES (:run, :number, :play, :host, :kind, :title, :tool, :phase, :position, :occurrence, :state, :started, :ended,
+        :arguments, :outcome, :changed, :extra, :facts, :notified, :withheld);
 
 -- name: steps_of
 -- The steps of a run in the order in which they began.

@@ -22,6 +22,7 @@ from ..model import (
     Status,
     StepFinished,
     StepStarted,
+    UndoRecorded,
     Warned,
 )
 from .holder import Holder, this_process
@@ -51,7 +52,8 @@ class Recorder:
         self.holder: Holder = this_process()
         self._play = ""
         self._number = 0
-        self._open: dict[tuple[str, int], int] = {}  # steps under way: host and step → number
+        self._open: dict[tuple[str, str], int] = {}  # steps under way: host and occurrence → number
+        self._undo: dict[tuple[str, str], list[Any]] = {}  # what steps under way wrote down to be undone by
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -61,8 +63,10 @@ class Recorder:
                 self._play = event.play
             case StepStarted():
                 self._number += 1
-                self._open[event.host, id(event.step)] = self._number
+                self._open[event.host, event.occurrence] = self._number
                 self.store.write(("begin_step", {**self._about_step(event, self._number), "started": event.at}))
+            case UndoRecorded():
+                self._keep_undo(event)
             case StepFinished():
                 self._finish_step(event)
             case Warned():
@@ -86,8 +90,19 @@ class Recorder:
         self.store.write(("add_run", {**values, **self.holder.row}))
 
     def _finish_step(self, event: StepFinished) -> None:
-        came = {"state": event.outcome.status.value, "ended": event.at, "outcome": text(outcome(event.outcome))}
-        number = self._open.pop((event.host, id(event.step)), None)
+        memory, facts = event.memory, event.outcome.facts
+        came = {
+            "state": event.outcome.status.value,
+            "ended": event.at,
+            "outcome": text(outcome(event.outcome)),
+            "changed": int(memory.changed),
+            "extra": text(memory.extra) if memory.extra else None,
+            "facts": text(facts) if facts else None,
+            "notified": text(memory.notified) if memory.notified else None,
+            "withheld": int(memory.withheld),
+        }
+        self._undo.pop((event.host, event.occurrence), None)
+        number = self._open.pop((event.host, event.occurrence), None)
         if number is not None:
             self.store.write(("end_step", {"run": event.run, "number": number, **came}), durable=False)
             return
@@ -95,6 +110,12 @@ class Recorder:
         about = self._about_step(event, self._number)
         started = event.at - event.outcome.seconds
         self.store.write(("add_step", {**about, "started": started, **came}), durable=False)
+
+    def _keep_undo(self, event: UndoRecorded) -> None:
+        key = (event.host, event.occurrence)
+        records = self._undo.setdefault(key, [])
+        records.append(event.record)
+        self.store.write(("keep_undo", {"run": event.run, "number": self._open[key], "undo": text(records)}))
 
     def _about_step(self, event: StepStarted | StepFinished, number: int) -> dict[str, Any]:
         step = event.step
@@ -108,6 +129,7 @@ class Recorder:
             "tool": step.tool if step else "",
             "phase": step.phase if step else "",
             "position": str(step.position) if step else "",
+            "occurrence": event.occurrence,
             "arguments": text(event.arguments),
         }
 
@@ -137,7 +159,6 @@ def outcome(of: Outcome) -> dict[str, Any]:
     if failure and of.failure:
         failure["position"] = str(of.failure.position) if of.failure.position else None
     more = {
-        "result": of.result,
         "message": of.message,
         "failure": failure,
         "diffs": [asdict(diff) for diff in of.diffs],
@@ -147,7 +168,8 @@ def outcome(of: Outcome) -> dict[str, Any]:
         "ignored": of.ignored,
         "attempts": of.attempts if of.attempts > 1 else None,
     }
-    return {**kept, **{name: value for name, value in more.items() if value not in (None, "", [], False)}}
+    kept |= {name: value for name, value in more.items() if value not in (None, "", [], False)}
+    return kept if of.result is None else {**kept, "result": of.result}
 
 
 def text(value: Any) -> str:

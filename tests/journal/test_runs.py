@@ -87,6 +87,33 @@ def test_what_changes_nothing_leaves_no_journal(ikoma: Ikoma) -> None:
     assert [step["tool"] for step in shown(ikoma)["steps"]] == ["copy"]
 
 
+REMEMBERED = """\
+    - {name: Plain, command: echo 7, register: said, notify: Restart}
+    - {name: Secret, debug: {msg: 'it is {{ db_password }}'}, register: told}
+    - {name: Unasked, debug: {msg: 'it is {{ db_password }}'}}
+    - {name: Hidden, command: echo 8, register: quiet, no_log: true}
+    - {name: Facts, set_fact: {port: 80}}
+    - {name: Looped, debug: {msg: '{{ item }}'}, loop: [1, 2], register: many}
+    - {name: Again, command: echo 9, loop: [1, 2]}
+    - {name: Again, command: echo 9, loop: [1, 2]}
+  handlers:
+    - {name: Restart, debug: {msg: x}}"""
+
+
+def test_a_step_is_kept_as_the_rest_of_the_run_saw_it(ikoma: Ikoma) -> None:
+    book(ikoma, REMEMBERED)
+    ikoma("run", "p.yml", "-e", "db_password=swordfish-9", expect=0)
+    steps = {step["title"]: step for step in shown(ikoma)["steps"]}
+    assert steps["Plain"]["notified"] == ["Restart"] and steps["Plain"]["changed"] and not steps["Plain"]["withheld"]
+    assert [name for name, step in steps.items() if step["withheld"]] == ["Secret", "Hidden"]
+    assert steps["Facts"]["facts"] == {"port": 80}
+    assert [each["result"] for each in steps["Looped"]["extra"]["results"]] == [{"msg": 1}, {"msg": 2}]
+    assert steps["Unasked"]["extra"] is None, "what nobody can ask for is kept twice"
+    occurrences = [step["occurrence"] for step in shown(ikoma)["steps"]]
+    assert len(set(occurrences)) == len(occurrences)
+    assert [one.split()[-1] for one in occurrences if one[:-2] == steps["Again"]["occurrence"][:-2]] == ["1", "2"]
+
+
 @pytest.mark.parametrize("fault", ["damaged", "a directory"])
 def test_without_its_journal_nothing_runs(ikoma: Ikoma, fault: str) -> None:
     book(ikoma, "    - {copy: {dest: '{{ playbook_dir }}/made', content: x}}")

@@ -29,8 +29,9 @@ RUN: dict[str, Any] = {
 }  # fmt: skip
 STEP: dict[str, Any] = {
     "run": RUN["id"], "number": 1, "play": "p", "host": "h1", "kind": "step", "title": "50 % done?", "tool": "command",
-    "phase": "", "position": "a.yml:1:1", "started": 1.5, "arguments": "{}",
+    "phase": "", "position": "a.yml:1:1", "occurrence": "step 0 1", "started": 1.5, "arguments": "{}",
 }  # fmt: skip
+MEMORY: dict[str, Any] = {"changed": 1, "extra": '{"rc": 0}', "facts": None, "notified": '["Restart"]', "withheld": 0}
 LOCK: dict[str, Any] = {"name": "deploy", "run": "r", "who": "w", "host": "h", "pid": 1, "boot": "b",
                         "process_start": 2, "since": 3.5}  # fmt: skip
 
@@ -64,11 +65,13 @@ def again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Again]:
 def test_what_was_written_is_read_again(again: Again) -> None:
     store = again()
     store.write(("add_run", RUN), ("begin_step", STEP))
-    end = {"run": RUN["id"], "number": 1, "state": "changed", "ended": 2.5, "outcome": '{"status": "changed"}'}
+    about = {"run": RUN["id"], "number": 1}
+    assert store.write(("keep_undo", {**about, "undo": '["old"]'})) == 1
+    end = {**about, "state": "changed", "ended": 2.5, "outcome": '{"status": "changed"}', **MEMORY}
     assert store.write(("end_step", end), durable=False) == 1
     other = again()
-    assert other.read("newest_runs", most=5) == [{**RUN, "ended": None, "report": None}]
-    assert other.read("steps_of", run=RUN["id"]) == [{**STEP, **end}]
+    assert other.read("newest_runs", most=5) == [{**RUN, "ended": None, "report": None, "undoing": 0}]
+    assert other.read("steps_of", run=RUN["id"]) == [{**STEP, **end, "undo": '["old"]'}]
     other.write(("end_run", {"id": RUN["id"], "state": "done", "ended": 9.0, "report": "{}"}))
     assert store.read("runs_like", beginning="20260101%")[0]["state"] == "done"
 
@@ -145,6 +148,21 @@ def test_several_open_a_fresh_journal_at_once(again: Again) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_a_journal_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with sqlite3.connect(path) as old:
+        old.executescript(migrations()[0][1])
+        old.execute("PRAGMA user_version = 1")
+        old.execute(
+            "INSERT INTO runs VALUES ('r', 'done', 1, 2, '[]', '[]', '{}', '{}', '{}', 'w', 'h', 1, 'b', 2, '1', '{}')"
+        )
+    old.close()
+    store = open_store(f"sqlite:{path}")
+    assert store.read("newest_runs", most=5)[0]["undoing"] == 0
+    store.write(("begin_step", {**STEP, "run": "r"}))
+    store.close()
 
 
 def test_every_statement_is_described() -> None:

@@ -1,0 +1,86 @@
+"""One host in a run: its variables and counts, what was notified there, what is to be undone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..language.templating import Layer
+from ..language.variables import HostVariables
+from ..model import HostRecap, Node, Position, RoleRef, StepFinished
+from .facts import FactsOnDemand
+
+
+@dataclass(slots=True)
+class Tally:
+    """A host's counts so far."""
+
+    ok: int = 0
+    changed: int = 0
+    skipped: int = 0
+    failed: int = 0
+    unreachable: int = 0
+    rescued: int = 0
+    ignored: int = 0
+    rolled_back: int = 0
+    rollback_failed: int = 0
+    seconds: float = 0.0
+
+    def recap(self) -> HostRecap:
+        return HostRecap(**{name: getattr(self, name) for name in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where in a run a step stands. `params` are layers that includes and rollbacks put around it.
+
+    `kind` is step, handler or rollback; `rescued` says that a block around it has a rescue;
+    `keep` are the results that a rollback sees: as they were when the step was done, and its own."""
+
+    params: tuple[Layer, ...] = ()
+    kind: str = "step"
+    rescued: bool = False
+    keep: dict[str, Any] | None = None
+    depth: int = 0
+
+
+@dataclass(slots=True)
+class Undo:
+    """Handlers that wait for the case that the play fails on a host; `touched`: there is something to undo."""
+
+    nodes: tuple[Node, ...]
+    frame: Frame
+    position: Position
+    title: str
+    touched: bool = False
+
+
+class HostRun:
+    """One host in a run."""
+
+    def __init__(self, name: str, variables: HostVariables, facts: FactsOnDemand) -> None:
+        self.name = name
+        self.facts = facts
+        self.variables = variables
+        self.tally = Tally()
+        self.failed = False  # a play failed here: no further steps in this run
+        self.unreachable = False
+        self.ended = False  # meta: end_host and its kin, until the play ends
+        self.ended_role: RoleRef | None = None  # meta: end_role, the use of a role that is over here
+        self.notified: dict[int, None] = {}  # handlers by their number in the play
+        self.undo: list[Undo] = []
+        self.open: list[Undo] = []  # of blocks and roles that are being worked on
+        self.failures: list[StepFinished] = []  # what no rescue has mended
+        self.undone = False
+        self.left = False  # something is not undone though it should be
+        self._times: dict[str, int] = {}  # how often a step of this description was reached
+
+    @property
+    def going(self) -> bool:
+        return not (self.unreachable or self.ended or self.failed)
+
+    def occurrence(self, kind: str, step: str) -> str:
+        """A name for the step that is reached now, the same whenever the run is walked through again."""
+        described = f"{kind} {step}"
+        self._times[described] = times = self._times.get(described, 0) + 1
+        return f"{described} {times}"
