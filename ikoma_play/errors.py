@@ -14,6 +14,7 @@
     ├── Unreachable               unreachable        a host did not answer, or would not let us in
     ├── Locked                    locked             another run holds the application
     ├── JournalError              journal            the journal cannot be read or written
+    │   └── AuditError            audit              the audit log cannot be read or written
     └── Interrupted               interrupted        a person or the system stopped the run
 
 The rest of the program raises these and nothing else; the edges turn the code into an exit status or an
@@ -137,6 +138,10 @@ class Locked(IkomaError):
 
 class JournalError(IkomaError):
     code = "journal"
+
+
+class AuditError(JournalError):
+    code = "audit"
 
 
 class Interrupted(IkomaError):

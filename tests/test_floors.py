@@ -29,6 +29,7 @@ FLOORS = {
     "language": 4,
     "transport": 4,
     "journal": 4,
+    "audit": 4,
     "platform": 5,
     "tools": 6,
     "engine": 6,

@@ -1,0 +1,61 @@
+"""Steps of playbooks and `exec`, written to the log like calls over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..model import Event, PlayStarted, Status, StepFinished, StepStarted
+from .entries import Entry
+from .log import AuditLog
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a run goes: the name of a key or of who sits at the command line, and what he may do."""
+
+    key: str
+    role: str
+    request_id: str = ""  # of the HTTP request that asked for the run
+
+
+class Steps:
+    """An observer that writes one line for each step that was called on a host; events come masked, one at a time.
+
+    `log_of` gives the log of a host by its name, None for a host whose steps are not kept. A step is refused before
+    it touches its host where its line could not be written: AuditError ends the run."""
+
+    def __init__(self, log_of: Callable[[str], AuditLog | None], caller: Caller) -> None:
+        self._log_of = log_of
+        self._caller = caller
+        self._count = 0
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case PlayStarted(hosts=hosts):
+                for log in {id(log): log for host in hosts if (log := self._log_of(host))}.values():
+                    log.demand()
+            case StepStarted(host=host):
+                if (log := self._log_of(host)) is not None:
+                    log.demand()
+            case StepFinished() if event.outcome.status is not Status.SKIPPED and event.step is not None:
+                if (log := self._log_of(event.host)) is not None:
+                    log.append(self._entry(event))
+
+    def _entry(self, event: StepFinished) -> Entry:
+        assert event.step is not None
+        self._count += 1
+        came = event.outcome
+        return Entry(
+            event.step.tool,
+            self._caller.role,
+            event.arguments,
+            came.failure.message if came.failure is not None and came.status.bad else "",
+            came.seconds,
+            event.host,
+            self._caller.key,
+            event.run,
+            self._caller.request_id or f"{event.run}/{self._count}",
+            event.at - came.seconds,
+            failed=came.status.bad,
+        )

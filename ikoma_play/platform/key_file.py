@@ -1,0 +1,85 @@
+"""The file of keys on this machine: changed whole, by one at a time, and read again when it has changed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import Unavailable
+from .api_keys import Keys
+
+T = TypeVar("T")
+MODE = 0o600
+
+
+class KeyFile:
+    """Keys in a file; `keys` are those that it holds now, read only when the file has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._keys = Keys()
+        self._lock = threading.Lock()
+
+    @property
+    def keys(self) -> Keys:
+        """What the file holds. Raises StepError where it is no file of keys or cannot be read."""
+        try:
+            there = os.stat(self.path)  # noqa: PTH116 - once a request
+        except FileNotFoundError:
+            return Keys()
+        except OSError as error:
+            raise self._unavailable("read", error) from None
+        state = (there.st_ino, there.st_mtime_ns, there.st_size)
+        with self._lock:
+            if state != self._seen:
+                self._keys = self._read()
+                self._seen = state
+            return self._keys
+
+    def change(self, make: Callable[[Keys], tuple[Keys, T]]) -> T:
+        """Put what `make` makes of the keys in their place, whole or not at all, and give what it gives besides."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                made, more = make(self._read())
+                self._replace(made.text)
+            finally:
+                os.close(lock)
+        except OSError as error:
+            raise self._unavailable("written", error) from None
+        return more
+
+    def _read(self) -> Keys:
+        try:
+            return Keys.parse(self.path.read_text("utf-8", "replace"), str(self.path))
+        except FileNotFoundError:
+            return Keys()
+        except OSError as error:
+            raise self._unavailable("read", error) from None
+
+    def _replace(self, text: str) -> None:
+        beside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}")
+        file = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+        try:
+            with os.fdopen(file, "w", encoding="utf-8") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(file)
+            beside.replace(self.path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+    def _unavailable(self, what: str, error: OSError) -> Unavailable:
+        return Unavailable(
+            f"the file of keys {self.path} cannot be {what}: {error.strerror}",
+            remedy="Run as the user whom it belongs to, or name another with --file or API_KEYS_FILE.",
+        )
