@@ -297,6 +297,8 @@ class Step:
     outer: Step | None = None  # dynamic includes: what they hand down to what they bring, `apply` included
     given_vars: Mapping[str, Any] = EMPTY  # dynamic includes: their own `vars`, which outrank those of what they bring
     rollback: tuple[Node, ...] | None = None  # the steps that undo this one
+    auto_rollback: bool = False  # `rollback: auto`: the tool itself says how it is undone
+    undoes: Mapping[str, Any] | None = None  # set by the engine: undo what the tool did, by what was recorded before
 
     @property
     def title(self) -> str:

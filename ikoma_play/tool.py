@@ -29,6 +29,8 @@ from typing import Any, Protocol, TypeVar
 from .model import Access, Fault, Outcome
 
 Function = TypeVar("Function", bound=Callable[..., Outcome])
+Record = Mapping[str, Any]
+"""What a tool wrote down before it changed something: plain JSON without secrets."""
 
 
 class Scope(Protocol):
@@ -59,6 +61,34 @@ class Scope(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Undoing:
+    """Under what circumstances something is undone."""
+
+    late: bool = False  # the run had ended well: what people did since is there too, and must not be lost
+    failed: bool = False  # something that was done later on this host could not be undone
+    keep_secret: Callable[..., None] = lambda *values: None  # as Scope has it
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """How what a tool does is undone: `rollback: auto`.
+
+    `capture(on, at, **arguments)` is called before the tool, with the tool's arguments (without its scope). It
+    keeps what is about to change on the host, under the name `at` (RUN/NUMBER), and gives the record that
+    `revert` needs and nothing else: the record goes into the journal, and another process may undo by it.
+    `revert(on, record, undoing)` makes things as they were, whether the tool did all of its work, a part or
+    nothing, and again when it was interrupted itself. `forget` drops what was kept, once the tool turned out to
+    have changed nothing or was undone; `expire` drops what older runs kept, once the run has ended well.
+    """
+
+    says: str  # what undoes it, for `plan`: "the former .env comes back"
+    capture: Callable[..., dict[str, Any]]
+    revert: Callable[[Any, Record, Undoing], Outcome]
+    forget: Callable[[Any, Record], None] = lambda on, record: None
+    expire: Callable[[Any, Record], None] = lambda on, record: None
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """One argument of a tool. `wire` is its name in playbooks and HTTP bodies."""
 
@@ -84,6 +114,8 @@ class Tool:
     open: bool = False  # takes any further argument (set_fact): the function then has `**values`
     secrets: tuple[str, ...] = ()  # Python names of arguments never shown
     aliases: Mapping[str, str] = field(default_factory=dict)  # further wire names → Python names
+    undo: Undo | None = None
+    lasting: str = ""  # why it is not undone, where it changes something and has no `undo`
 
     @property
     def dotted(self) -> bool:
@@ -142,12 +174,26 @@ def tool(
     open: bool = False,
     secrets: Iterable[str] = (),
     aliases: Mapping[str, str] | None = None,
+    undo: Undo | None = None,
+    lasting: str = "",
 ) -> Callable[[Function], Function]:
-    """Declare the function a tool; it stays an ordinary function with the tool at `.tool`."""
+    """Declare the function a tool; it stays an ordinary function with the tool at `.tool`.
+
+    A platform tool that changes something says how it is undone (`undo`), or why it is not (`lasting`)."""
 
     def declare(function: Function) -> Function:
         function.tool = Tool(  # type: ignore[attr-defined]
-            name, access, function, changes, repeatable, free_form, open, tuple(secrets), dict(aliases or {})
+            name,
+            access,
+            function,
+            changes,
+            repeatable,
+            free_form,
+            open,
+            tuple(secrets),
+            dict(aliases or {}),
+            undo,
+            lasting,
         )
         return function
 

@@ -69,16 +69,15 @@ def as_text(steps: Sequence[PlannedStep]) -> list[str]:
     """A plan as a person reads it: hosts, then phase by phase each step with its tool and what would undo it."""
     lines: list[str] = []
     undoable = any(step.undo for step in steps)
-    last = _undo if undoable else _nothing
     for name, hosts, part in plays(steps):
         shown = hosts_in_words(hosts, most=8) or "no hosts"
         ordinary = [step for step in part if step.part != "handler"]
-        lines += [f"{click.style(name, bold=True)}  {shown}", *by_phase(ordinary, last)]
+        lines += [f"{click.style(name, bold=True)}  {shown}", *by_phase(ordinary, _undo)]
         if handlers := [step for step in part if step.part == "handler"]:
-            lines += ["", f"  {_heading('Handlers, when they are notified')}", *_table(handlers, 0, last)]
+            lines += ["", f"  {_heading('Handlers, when they are notified')}", *_table(handlers, 0, _undo)]
         lines.append("")
     hosts_of_all = {host for step in steps for host in step.hosts}
-    rest = "" if undoable else "; no step has a rollback handler"
+    rest = "" if undoable else "; nothing of it would be undone"
     return [*lines, f"{count(len(steps), 'step')} on {count(len(hosts_of_all), 'host')}{rest}"]
 
 
@@ -110,11 +109,9 @@ def _table(steps: Sequence[PlannedStep], before: int, last: Any) -> list[str]:
 def _undo(step: PlannedStep) -> str:
     if step.undo:
         return f"undone by: {', '.join(step.undo)}"
-    return "not undone" if step.changes else ""
-
-
-def _nothing(step: PlannedStep) -> str:
-    return ""
+    if not step.changes:
+        return ""
+    return f"not undone: {step.lasting}" if step.lasting else "cannot be undone"
 
 
 def _tags(step: PlannedStep) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,8 +25,10 @@ from ..model import (
     StepStarted,
     UndoRecorded,
 )
-from . import loops, outcomes, reach
-from .hosts import Frame, HostRun
+from ..tool import Undoing
+from ..transport.base import Transport
+from . import loops, outcomes, reach, undoing
+from .hosts import Frame, HostRun, Undo
 from .outcomes import Done
 from .prepared import Prepared
 from .roads import called_in_time
@@ -53,6 +56,9 @@ class Call:
         self.arguments: Mapping[str, Any] = EMPTY
         self.started = False
         self.notified: tuple[str, ...] = ()
+        self.entries: list[Undo] = []  # what would undo it, one for each item of a loop
+        self.touched = False  # something may have been changed
+        self._captured = False
         self._occurrence = ""
 
     # --- the whole step ---
@@ -165,6 +171,7 @@ class Call:
 
     def _once(self, templar: Templar) -> Done:
         begun = time.perf_counter()
+        self._captured = False
         try:
             done = self._refused(templar)
             if done is None:
@@ -231,18 +238,39 @@ class Call:
         self._tell_start()
         kwargs = prepared.bind(values)
         dry = reach.is_dry(run, self.step, templar)
-        way = reach.road(run, self.host, self.step, templar, dry, reach.delegate(self.step, templar))
+        delegate = reach.delegate(self.step, templar)
+        way = reach.road(run, self.host, self.step, templar, dry, delegate)
         way.progress = self._progress
+        auto = self.step.auto_rollback and not dry and not self._captured and self.frame.kind != "rollback"
+        kept = dict(kwargs) if auto else None
         if prepared.scoped:
             diff = run.options.diff if self.step.diff is None else truth(self.step.diff, templar)
-            kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets)
+            when = Undoing(run.late, self.host.tally.rollback_failed > 0)
+            kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets, when)
         if not dry:
             run.held.application(prepared.tool, way.host, values)
         with way.one_step():
+            if kept is not None:
+                self._capture(way, kept, delegate)
+            touched, self.touched = self.touched, True
             done = outcomes.of_outcome(called_in_time(prepared.tool.function, way, kwargs))
+            self.touched = touched or done.changed or done.failed
         if self.hidden:
             run.secrets.add_hidden(done.outcome.result)
         return done
+
+    def _capture(self, way: Transport, arguments: Mapping[str, Any], delegate: str | None) -> None:
+        """Have the tool keep what it is about to change, and write down how that is undone. From then on it is
+        among what is undone on the host, so that a step that fails half-way is undone too. Raises what keeps it
+        from that: then nothing must be changed."""
+        undo = self.prepared.tool.undo
+        if undo is None:
+            return
+        name = f"{self.run.id}/{len(self.host.undo):03}-{secrets.token_hex(3)}"
+        recorded = {"delegate": delegate, "record": undo.capture(way, name, **arguments)}
+        self.keep_undo(recorded)
+        self.entries.append(undoing.remember(self.host, self.step, self.frame, recorded))
+        self._captured = True
 
     def _tell_start(self) -> None:
         if not self.started:

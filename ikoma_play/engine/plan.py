@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import IkomaError
 from ..language.templating import Templar
 from ..model import Block, Host, Node, Playbook, Position, Step
-from ..tool import Toolbox
+from ..tool import Tool, Toolbox
 from ..transport.base import Transport
 from .options import Options
 from .plays import PlayRun
@@ -19,8 +19,9 @@ from .tags import chosen
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """One row of a plan. `undo` names the handlers that would undo it, own ones first, `changes` says
-    whether it may change a host; `undo` is empty where nothing undoes a step that changes something."""
+    """One row of a plan. `undo` says what would undo it: its tool's own way or the names of handlers, own ones
+    first; `changes` says whether it may change a host. Where nothing undoes a step that changes something `undo`
+    is empty and `lasting` says why, as far as its tool knows."""
 
     play: str
     hosts: tuple[str, ...]
@@ -34,6 +35,7 @@ class PlannedStep:
     tags: tuple[str, ...] = ()
     part: str = "step"  # step, rescue, always or handler
     depth: int = 0
+    lasting: str = ""
 
 
 def plan(playbooks: Sequence[Playbook], inventory: Inventory, tools: Toolbox, options: Options) -> list[PlannedStep]:
@@ -79,6 +81,7 @@ class _Planner:
     def _step(self, step: Step, around: tuple[str, ...], part: str, depth: int) -> PlannedStep:
         tool = self.play.run.tools.find(step.tool)
         changes = bool(tool and tool.changes)
+        own = (tool.undo.says,) if step.auto_rollback and tool and tool.undo else _titles(step.rollback)
         return PlannedStep(
             self._text(self.play.play.name),
             self.hosts,
@@ -87,11 +90,12 @@ class _Planner:
             step.tool,
             step.position,
             changes,
-            (*_titles(step.rollback), *around),
+            (*own, *around),
             tuple(map(str, step.when)),
             tuple(sorted(step.tags)),
             part,
             depth,
+            _lasting(tool) if changes and tool and not (own or around) else "",
         )
 
     def _text(self, text: str, step: Step | None = None) -> str:
@@ -103,6 +107,10 @@ class _Planner:
             return self.play.run.secrets.mask(str(templar.render(text)))
         except IkomaError:
             return text
+
+
+def _lasting(tool: Tool) -> str:
+    return tool.lasting or ("rollback: auto would undo it" if tool.undo else "")
 
 
 def _titles(rollback: tuple[Node, ...] | None) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from ..language.text import Revealed
 from ..model import Fault, Position, Step
 from ..tool import Tool, Toolbox
 from .masking import MASK, Secrets, looks_secret
+from .reversal import arguments, reverting
 from .scope import finder
 
 
@@ -66,6 +67,10 @@ def prepare(step: Step, tools: Toolbox, playbook_dir: str) -> Prepared:
     tool = tools.find(step.tool)
     if tool is None:
         raise StepError(f"there is no tool {step.tool!r}", position=step.position)
+    if step.undoes is not None:
+        again: Mapping[str, Any] = arguments(step)
+        find = finder(step, playbook_dir)
+        return Prepared(step, reverting(tool), again, frozenset(), True, frozenset(), find, digest(step))
     defaults = step.module_defaults.get(tool.name)
     args = {**defaults, **step.args} if isinstance(defaults, Mapping) else step.args
     secret = {parameter.wire for parameter in tool.parameters if parameter.secret}

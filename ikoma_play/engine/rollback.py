@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..model import Block, Node, Position
+from . import undoing
 from .hosts import Frame, HostRun, Undo
 from .stage import Stage
 
@@ -35,6 +36,9 @@ def undo(play: Stage, host: HostRun, since: int = 0) -> None:
     for entry in reversed(entries):
         if not entry.touched:
             continue
+        failed = False
         for node in entry.nodes:
-            play.walk((node,), [host], entry.frame, forced=True)
+            failed |= bool(play.walk((node,), [host], entry.frame, forced=True))
+        if undoing.reversal_in(entry) and not failed:
+            undoing.forget(play, host, entry)
     host.undone = host.tally.rolled_back > before and not host.tally.rollback_failed

@@ -16,6 +16,7 @@ from ..errors import IkomaError, Interrupted, UsageError
 from ..model import Failure, Observer, Playbook, Report, RunFinished, RunStarted
 from ..spelling import did_you_mean
 from ..tool import Toolbox
+from . import undoing
 from .locking import Locking
 from .options import Options
 from .plays import PlayRun
@@ -45,10 +46,12 @@ def run(
     stopped_by: Failure | None = None
     try:
         with _signals(state):
+            plays: list[PlayRun] = []
             for playbook in playbooks:
                 state.enter(str(Path(playbook.path).absolute().parent))
-                if _perform(state, playbook):
+                if _perform(state, playbook, plays):
                     break
+            _expire(state, plays)
     except Interrupted:
         interrupted = True
     except IkomaError as error:
@@ -63,10 +66,18 @@ def run(
     return report
 
 
-def _perform(state: RunState, playbook: Playbook) -> bool:
-    """Run the plays of a playbook; True when nothing further is to run."""
+def _expire(state: RunState, plays: Sequence[PlayRun]) -> None:
+    """What older runs kept for their undoing may go where this one has ended well."""
+    well = [host for host in state.hosts.values() if host.undo and not (host.failed or host.unreachable)]
+    if plays and well:
+        state.each(well, lambda host: undoing.expire(plays[-1], host))
+
+
+def _perform(state: RunState, playbook: Playbook, plays: list[PlayRun]) -> bool:
+    """Run the plays of a playbook, which are added to `plays`; True when nothing further is to run."""
     for play in playbook.plays:
         current = PlayRun(state, play)
+        plays.append(current)
         current.perform()
         if current.broken:
             return True

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import NotFound
 from ..language.templating import Find, Templar, Variables
 from ..model import Step
+from ..tool import Undoing
 from .masking import Secrets
+
+ORDINARY = Undoing()
 
 
 class StepScope:
     """The Scope of one call of a tool."""
 
-    def __init__(self, variables: Variables, check: bool, diff: bool, find: Find, secrets: Secrets) -> None:
+    def __init__(
+        self,
+        variables: Variables,
+        check: bool,
+        diff: bool,
+        find: Find,
+        secrets: Secrets,
+        undoing: Undoing = ORDINARY,
+    ) -> None:
         self.variables: Mapping[str, Any] = variables
         self.check = check
         self.diff = diff
         self._find = find
         self._secrets = secrets
+        self.undoing = replace(undoing, keep_secret=self.keep_secret)
 
     def render(self, value: Any, **extra: Any) -> Any:
         return self._templar(extra).render(value)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..model import Failure, Outcome, Status, Step
+from . import undoing
 from .calls import Call
 from .hosts import Frame, HostRun, Undo
 from .outcomes import Done
@@ -31,6 +32,8 @@ def settle(play: Stage, call: Call, done: Done, quiet: bool = False) -> bool:
         if bad:
             play.run.failed_with(host, event)
         play.run.emit(event)
+    if call.entries and not call.touched:
+        undoing.unchanged(play, host, call.entries)
     if outcome.status is Status.UNREACHABLE and not outcome.ignored:
         host.unreachable = True
     return bad

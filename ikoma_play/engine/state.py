@@ -85,6 +85,7 @@ class RunState:
         self.added_groups: dict[str, list[str]] = {}
         self.extra = Layer(options.extra_vars)
         self.play: PlayVariables | None = None
+        self.late = False  # what is undone belongs to a run that had ended well
         self.seen: set[str] = set()  # hosts that a play was for
         self.play_hosts: list[str] = []
         self.play_batch: list[str] = []

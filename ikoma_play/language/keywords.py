@@ -27,7 +27,7 @@ class Kind(Enum):
     LAYERS = "a mapping or a list of mappings"
     ANY = "a value"
     STEPS = "a list of steps"
-    ROLLBACK = "a list of steps that undo it"
+    ROLLBACK = "auto or a list of steps that undo it"
     ROLES = "a list of roles"
     FILES = "a file name or a list of them"
     CALL = "a tool's name with its arguments"
@@ -103,7 +103,11 @@ KEYWORDS: tuple[Keyword, ...] = (
     ),
     *_all(_INSIDE, True, ("notify", Kind.NAMES, "Handlers to run later if something changed.")),
     # Undoing.
-    *_all((PLAY, ROLE, *_INSIDE), False, ("rollback", Kind.ROLLBACK, "Steps that undo this one after a failure.")),
+    *_all(
+        (PLAY, ROLE, *_INSIDE),
+        False,
+        ("rollback", Kind.ROLLBACK, "Steps that undo this one after a failure; on a step auto: as its tool says."),
+    ),
     *_all((BLOCK,), False, ("atomic", Kind.FLAG, "All of it or none: a failure inside undoes the block.")),
     *_all(
         (BLOCK,),

@@ -43,7 +43,7 @@ _KINDS: dict[Kind, dict[str, Any]] = {
     Kind.LAYERS: {"anyOf": [_MAPPING, {"type": "array", "items": {"anyOf": [_MAPPING, _TEMPLATE]}}, _TEMPLATE]},
     Kind.ANY: {},
     Kind.STEPS: {"type": "array", "items": _NODES},
-    Kind.ROLLBACK: {"anyOf": [{"type": "array", "items": _NODES}, *_NODES["anyOf"]]},
+    Kind.ROLLBACK: {"anyOf": [{"const": "auto"}, {"type": "array", "items": _NODES}, *_NODES["anyOf"]]},
     Kind.ROLES: _list_of("role"),
     Kind.FILES: {"anyOf": [{"type": "string"}, {"type": "array", "items": _TEXTS}]},
     Kind.CALL: {"type": ["string", "object"]},

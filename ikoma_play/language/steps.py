@@ -12,7 +12,7 @@ from .composing import Reading, Unreadable, first_file
 from .keywords import BLOCK, HANDLER, LOOP_CONTROL, STEP
 from .levels import Level
 from .text import Entries, position_of
-from .values import has_template, keyword_values, what_it_is
+from .values import AUTO, has_template, keyword_values, what_it_is
 
 # What an import cannot have, since there is nothing left of it when the run starts.
 _NOT_ON_IMPORTS = ("loop", "loop_control", "register", "until", "retries", "failed_when", "changed_when", "async")
@@ -92,6 +92,10 @@ class StepReader:
         """Handlers that undo: whether the undone steps should have run is settled when these run."""
         if steps is None:
             return None
+        if steps == AUTO:
+            remedy = "Say it on the steps that are to be undone, or list steps that undo the whole."
+            self.faults.add("auto-rollback", "'rollback: auto' stands on a step that calls a tool", steps, remedy)
+            return None
         return self.nodes(steps, level.but(when=(), notify=(), ignore_errors=False), folder)
 
     # --- steps ---
@@ -149,6 +153,9 @@ class StepReader:
         outer = None
         if call.name in ("include_tasks", "include_role"):
             outer = self._outer(call, entry, said, level, apply)
+        auto = said.get("rollback") == AUTO
+        if auto:
+            self._demand_undo(call, said["rollback"])
         return Step(
             tool=call.name,
             args=call.args,
@@ -165,9 +172,21 @@ class StepReader:
             apply=apply if isinstance(apply, dict) else {},
             outer=outer,
             given_vars=(said.get("vars") or EMPTY) if outer else EMPTY,
-            rollback=self.rollback(said.get("rollback"), inside, folder),
+            rollback=None if auto else self.rollback(said.get("rollback"), inside, folder),
+            auto_rollback=auto,
             **fields,
         )
+
+    def _demand_undo(self, call: Call, at: Any) -> None:
+        """A tool that does not say how it is undone cannot be undone by itself."""
+        tool = self.reading.tools.find(call.name) if call.name else None
+        if tool is None or tool.undo is not None:
+            return
+        if not tool.changes:
+            reason, remedy = "it changes nothing", "Take the line out."
+        else:
+            reason, remedy = tool.lasting or "it does not say how it is undone", "List the steps that undo it."
+        self.faults.add("auto-rollback", f"{tool.name} cannot be undone by itself: {reason}", at, remedy)
 
     def _outer(self, call: Call, entry: Entries, said: Mapping[str, Any], level: Level, apply: Any) -> Step:
         """What a dynamic include hands down: not its own keywords but its variables, and what `apply` says."""

@@ -20,6 +20,7 @@ _NO_VARIABLES = frozenset(
     ("and", "else", "if", "import", "in", "is", "not", "or", "true", "false", "none", "True", "False", "None")
 )
 STRATEGIES = {"linear": "linear", "free": "free", "host_pinned": "free"}
+AUTO = "auto"  # rollback: auto
 ORDERS = ("inventory", "reverse_inventory", "sorted", "reverse_sorted", "shuffle", "random")
 
 
@@ -195,15 +196,15 @@ def _steps(value: Any) -> Any:
 
 
 def _rollback(value: Any) -> Any:
-    if value == "auto":
-        raise _Wrong("a list of steps (how a tool is undone has to be written down)")
+    if value == AUTO:
+        return value
     if isinstance(value, list):
         return value
     if isinstance(value, Entries):
         one = Items([value])
         one.position = value.position
         return one
-    raise _Wrong
+    raise _Wrong("a list of steps, or auto")
 
 
 def _roles(value: Any) -> Any:

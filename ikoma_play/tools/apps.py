@@ -7,7 +7,7 @@ from typing import Any
 from ..arguments import AppName, Count, GitRef, ServiceName
 from ..errors import IkomaError, NotFound, StepError
 from ..model import Access, Outcome, changed, ok
-from ..platform import app_env, application, envfile, git, health, removal, skeleton, validation
+from ..platform import app_env, application, envfile, git, health, removal, skeleton, undo_files, validation
 from ..platform import source as sources
 from ..platform.runtime import Service, runtime
 from ..tool import Scope, tool
@@ -61,7 +61,7 @@ def health_(on: Transport, app_name: AppName, health_url: str | None = None, *, 
     return ok({"status": found.status, "details": found.details}, "; ".join(found.problems) or f"{app_name} is healthy")
 
 
-@tool("apps.init", access=Access.BUILDER, changes=True)
+@tool("apps.init", access=Access.BUILDER, changes=True, undo=undo_files.INIT)
 def init(on: Transport, app_name: AppName) -> Outcome:
     """Make the application's directory with config/, migrations/, seeds/, src/ and a docker-compose.yml.
 
@@ -76,7 +76,7 @@ def init(on: Transport, app_name: AppName) -> Outcome:
     return changed(result, message) if made else ok(result, message)
 
 
-@tool("apps.remove", access=Access.ADMIN, changes=True)
+@tool("apps.remove", access=Access.ADMIN, changes=True, lasting="only its last backup can be restored: db.restore")
 def remove(on: Transport, app_name: AppName, backup: bool = True, *, scope: Scope | None = None) -> Outcome:
     """Remove the application: containers, database and files, after a last backup of the database.
 
@@ -104,7 +104,7 @@ def env_example(on: Transport, app_name: AppName) -> Outcome:
     return ok(app_env.example(on, app_name))
 
 
-@tool("apps.env.write", access=Access.BUILDER, changes=True, secrets=("values",))
+@tool("apps.env.write", access=Access.BUILDER, changes=True, secrets=("values",), undo=undo_files.ENV)
 def env_write(
     on: Transport, app_name: AppName, values: dict[str, str | int | float | bool | None], *, scope: Scope | None = None
 ) -> Outcome:
@@ -146,7 +146,7 @@ def validate(on: Transport, app_name: AppName, *, scope: Scope | None = None) ->
     return ok(result, message, warnings=found.warnings)
 
 
-@tool("apps.source", access=Access.BUILDER, changes=True)
+@tool("apps.source", access=Access.BUILDER, changes=True, undo=undo_files.SOURCE)
 def source(
     on: Transport, app_name: AppName, source: str, ref: GitRef | None = None, *, scope: Scope | None = None
 ) -> Outcome:

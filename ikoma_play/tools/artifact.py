@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ..arguments import AppName, GitRef
 from ..errors import StepError, Unavailable
 from ..model import Access, Outcome, changed, ok
-from ..platform import application, releases, runbook, verification
+from ..platform import application, releases, runbook, undo_files, verification
 from ..tool import Scope, tool
 from ..transport.base import Transport
 from .apps import guard, known_url, variable
@@ -44,7 +44,7 @@ def verify_release(on: Transport, app_name: AppName, *, scope: Scope | None = No
     return ok({"verified": not wrong, "checks": [asdict(check) for check in checks], "summary": summary}, summary)
 
 
-@tool("artifact.record_release", access=Access.OPERATOR, changes=True)
+@tool("artifact.record_release", access=Access.OPERATOR, changes=True, undo=undo_files.RELEASE)
 def record_release(
     on: Transport, app_name: AppName, ref: GitRef | None = None, *, scope: Scope | None = None
 ) -> Outcome:

@@ -67,7 +67,7 @@ def check(on: Transport) -> Outcome:
     return ok(result, "; ".join(details[name] for name in bad) or "everything is well")
 
 
-@tool("platform.up", access=Access.OPERATOR, changes=True)
+@tool("platform.up", access=Access.OPERATOR, changes=True, lasting="left running, since other applications use it")
 def up(on: Transport) -> Outcome:
     """Start what the sandbox is made of: the process supervisor and the embedded PostgreSQL.
 
@@ -84,7 +84,7 @@ def up(on: Transport) -> Outcome:
     return changed({"success": True, "message": message}, message)
 
 
-@tool("platform.down", access=Access.ADMIN, changes=True)
+@tool("platform.down", access=Access.ADMIN, changes=True, lasting="platform.up starts it; what it removed is gone")
 def down(on: Transport, remove: bool = False) -> Outcome:
     """Stop every application and what platform.up started: no process and no port of it is left.
 

@@ -93,7 +93,7 @@ def test_plan_shows_what_would_undo_each_step(ikoma: Ikoma) -> None:
     assert text.startswith("For you  localhost\n")
     assert [line.split() for line in text.splitlines() if line.startswith("    ")] == [
         ["1", "Make", "command", "undone", "by:", "Unmake"],
-        ["2", "Keep", "command", "not", "undone"],
+        ["2", "Keep", "command", "cannot", "be", "undone"],
         ["3", "Look", "ping"],
     ]
     steps = json.loads(ikoma("plan", "p.yml", "--json").out)

@@ -13,7 +13,7 @@ from msgspec import Meta
 from ikoma_play.errors import FaultsFound
 from ikoma_play.language import check, in_order, load_inventory, load_playbook
 from ikoma_play.model import Access, Fault, Outcome, Playbook, ok
-from ikoma_play.tool import Toolbox, tool
+from ikoma_play.tool import Toolbox, Undo, tool
 
 
 @tool("debug", access=Access.OBSERVER, changes=False)
@@ -31,7 +31,7 @@ def command(on: Any, *, cmd: str | None = None, argv: list[str] | None = None, c
     return ok()
 
 
-@tool("copy", access=Access.ADMIN, changes=True)
+@tool("copy", access=Access.ADMIN, changes=True, undo=Undo("the former file comes back", dict, lambda *_: ok()))
 def copy(
     on: Any, *, dest: str, src: str | None = None, content: str | None = None, mode: str | int | None = None,
     state: Literal["present", "absent"] = "present", remote_src: bool = False,
@@ -40,7 +40,7 @@ def copy(
     return ok()
 
 
-@tool("template", access=Access.ADMIN, changes=True)
+@tool("template", access=Access.ADMIN, changes=True, lasting="nobody kept the former file")
 def template(on: Any, *, src: str, dest: str) -> Outcome:
     """Write a rendered template."""
     return ok()

@@ -1,0 +1,53 @@
+"""The step that undoes another one by `rollback: auto`: made from its text and from what was recorded before it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..model import Outcome, Step
+from ..tool import Tool
+from ..transport.base import Transport
+from .scope import StepScope
+
+TITLE = "Undo: "
+
+
+def reversal(step: Step, recorded: Mapping[str, Any]) -> Step:
+    """The step that undoes `step`: on the same host, as the same user. `recorded` is what UndoRecorded told:
+    `{"delegate": the host that did it in the step's own stead, or null, "record": the tool's own}`."""
+    return Step(
+        step.tool,
+        {},
+        step.position,
+        name=f"{TITLE}{step.title}",
+        phase=step.phase,
+        role=step.role,
+        vars=step.vars,
+        environment=step.environment,
+        become=step.become,
+        connection=step.connection,
+        remote_user=step.remote_user,
+        port=step.port,
+        delegate_to=recorded.get("delegate"),
+        no_log=step.no_log,
+        undoes=recorded["record"],
+    )
+
+
+def reverting(tool: Tool) -> Tool:
+    """The tool whose call undoes what a call of `tool` did."""
+    undo = tool.undo
+    assert undo is not None
+
+    def revert(on: Transport, record: dict[str, Any], app_name: str = "", *, scope: StepScope) -> Outcome:
+        return undo.revert(on, record, scope.undoing)
+
+    return replace(tool, function=revert, changes=True, free_form=None, open=False, secrets=(), aliases={})
+
+
+def arguments(step: Step) -> dict[str, Any]:
+    """What a call of `reverting` takes; the application is named for its lock."""
+    record = dict(step.undoes or {})
+    return {"record": record, **({"appName": record["app"]} if record.get("app") and "." in step.tool else {})}
