@@ -457,6 +457,8 @@ class RunFinished(Event):
 
 
 Observer = Callable[[Event], None]
+"""Is told of one event at a time. One that has a method `settle` is asked for it after each StepStarted, by several
+threads at once: it returns when what was told is where it has to be, such as on the disk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from .. import __version__
 from ..errors import NotFound, StepError
 from ..language.templating import OMIT, Layer, Templar, Variables
 from ..language.variables import Computed, HostVariables, HostVars, Layers, PlayVariables, facts_layer
-from ..model import EMPTY, Event, Host, Node, Observer, Position, StepFinished, Warned
+from ..model import EMPTY, Event, Host, Node, Observer, Position, StepFinished, StepStarted, Warned
 from ..tool import Toolbox
 from ..transport.base import Transport
 from .facts import FactsOnDemand
@@ -103,11 +103,18 @@ class RunState:
         further, and the run ends after the steps it is at; `run` then raises what the observer raised."""
         masked = self.secrets.mask_event(event)
         with self._lock:
-            for observer in list(self.observers):
-                try:
-                    observer(masked)
-                except Exception as error:
-                    self.observers.remove(observer)
+            self._told(lambda observer: observer(masked))
+        if isinstance(event, StepStarted):  # what waits for the disk waits outside: hosts do so together
+            self._told(lambda observer: getattr(observer, "settle", _nothing)())
+
+    def _told(self, tell: Callable[[Observer], None]) -> None:
+        for observer in list(self.observers):
+            try:
+                tell(observer)
+            except Exception as error:
+                with self._lock:
+                    if observer in self.observers:
+                        self.observers.remove(observer)
                     self.observer_error = self.observer_error or error
                     self.stopping.set()
 
@@ -278,6 +285,10 @@ class RunState:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self.roads.close()
+
+
+def _nothing() -> None:
+    """What an observer that never waits for a disk has to settle."""
 
 
 def implicit(name: str) -> Host:

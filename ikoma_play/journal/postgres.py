@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -76,6 +76,10 @@ class PostgresStore:
                     rows = self._connection.execute(_statement(name), values).rowcount
         return rows
 
+    def begin(self, *changes: Change) -> Callable[[], None]:
+        self.write(*changes)  # a session of its own would have to be asked again, which costs what it saves
+        return _nothing
+
     def read(self, query: str, /, **values: Any) -> list[Row]:
         with self._told():
             return self._connection.execute(_statement(query), values).fetchall()
@@ -96,6 +100,10 @@ class PostgresStore:
                 remedy="See whether IKOMA_STATE is right and the server runs.",
                 evidence="\n".join(said[1:]),
             ) from None
+
+
+def _nothing() -> None:
+    """Nothing is left to wait for."""
 
 
 @cache

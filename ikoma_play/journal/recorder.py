@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class About:
 class Recorder:
     """An observer that writes to a store; events come masked and one at a time. Raises JournalError.
 
-    A row that says that a step begins is on disk before the call returns. One that says what it came to is safe
+    A row that says that a step begins is on disk when `settle` returns. One that says what it came to is safe
     from the end of this process, and from the end of power when the next step begins."""
 
     def __init__(self, store: Store, about: About) -> None:
@@ -52,6 +52,7 @@ class Recorder:
         self.holder: Holder = this_process()
         self._play = ""
         self._number = 0
+        self._settle: Callable[[], None] | None = None
         self._open: dict[tuple[str, str], int] = {}  # steps under way: host and occurrence → number
         self._undo: dict[tuple[str, str], list[Any]] = {}  # what steps under way wrote down to be undone by
 
@@ -64,7 +65,8 @@ class Recorder:
             case StepStarted():
                 self._number += 1
                 self._open[event.host, event.occurrence] = self._number
-                self.store.write(("begin_step", {**self._about_step(event, self._number), "started": event.at}))
+                about = {**self._about_step(event, self._number), "started": event.at}
+                self._settle = self.store.begin(("begin_step", about))
             case UndoRecorded():
                 self._keep_undo(event)
             case StepFinished():
@@ -74,6 +76,11 @@ class Recorder:
             case RunFinished(report=Report() as report):
                 values = {"id": event.run, "state": state_of(report), "ended": event.at, "report": text(_plain(report))}
                 self.store.write(("end_run", values), ("give_back", {"run": event.run, "pid": self.holder.pid}))
+
+    def settle(self) -> None:
+        """Wait until the disk has the steps that have begun; threads may do so together, while others are told of."""
+        if self._settle is not None:
+            self._settle()
 
     def _begin(self, event: RunStarted) -> None:
         values = {

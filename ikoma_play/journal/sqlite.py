@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ class SqliteStore:
     def __init__(self, path: Path, create: bool = True) -> None:
         self.path = path
         self._one_at_a_time = threading.RLock()
+        self._settling = threading.Lock()
+        self._written = self._settled = 0  # what `begin` wrote, and how much of that the disk has
+        self._log = -1
         if not path.exists() and not create:
             raise JournalError(f"there is no journal {path}", remedy="It begins with the first run.")
         with self._told():
@@ -93,12 +97,39 @@ class SqliteStore:
                         rows = done.rowcount
         return rows
 
+    def begin(self, *changes: Change) -> Callable[[], None]:
+        log = f"{self.path}-wal"
+        if self._log < 0 and Path(log).exists():
+            with self._told():
+                self._log = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+        self.write(*changes, durable=self._log < 0)
+        with self._one_at_a_time:
+            self._written += 1
+        return self._settle
+
+    def _settle(self) -> None:
+        """Have the disk take the log, for everybody who has begun something by now."""
+        wanted = self._written
+        with self._settling:
+            if self._settled >= wanted or self._log < 0:
+                return
+            now = self._written
+            try:
+                os.fdatasync(self._log)
+            except OSError as error:
+                raise self._no_disk(error) from None
+            self._settled = now
+
     def read(self, query: str, /, **values: Any) -> list[Row]:
         with self._told():
             return [dict(row) for row in self._connection.execute(statements()[query], values)]
 
     def close(self) -> None:
         self._connection.close()
+        with self._settling:
+            if self._log >= 0:
+                os.close(self._log)
+                self._log = -1
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -109,10 +140,13 @@ class SqliteStore:
         except sqlite3.DatabaseError as error:
             raise self._error(error) from None
         except OSError as error:
-            raise JournalError(
-                f"the journal {self.path} cannot be written: {error.strerror}",
-                remedy="Make the directory writable, or set IKOMA_STATE to another journal.",
-            ) from None
+            raise self._no_disk(error) from None
+
+    def _no_disk(self, error: OSError) -> JournalError:
+        return JournalError(
+            f"the journal {self.path} cannot be written: {error.strerror}",
+            remedy="Make the directory writable, or set IKOMA_STATE to another journal.",
+        )
 
     def _error(self, error: sqlite3.DatabaseError) -> JournalError:
         code = getattr(error, "sqlite_errorname", "") or ""

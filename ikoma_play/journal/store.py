@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,10 @@ class Store(Protocol):
 
         `durable`: on disk when this returns, whatever then happens to power; else whatever then happens
         to this process."""
+
+    def begin(self, *changes: Change) -> Callable[[], None]:
+        """Carry out changes that are on disk only when what this returns was called; the threads that call it at
+        the same moment share one wait for the disk."""
 
     def read(self, query: str, /, **values: Any) -> list[Row]:
         """The rows of a query."""

@@ -20,6 +20,7 @@ def connect(host: Host, local_names: tuple[str, ...] = ("localhost",)) -> Transp
 
         return LocalTransport(host)
     if wanted.rpartition(".")[2] in SSH:
+        from . import lean_paramiko  # noqa: F401 — before anything else loads the whole of it
         from .ssh import SshTransport
 
         return SshTransport(host)

@@ -26,7 +26,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # something that a command left behind still has its standard streams: its write end is descriptor 9 of
 # the commands, and reading from descriptor 8 ends only when nobody has it open. What the shell itself has
 # to say (that a command was killed) is no output of a command: its standard error goes nowhere, and the
-# commands' is descriptor 6.
+# commands' is descriptor 6. A guard watches the SSH server's process of this connection: when that is no
+# more (the runner was killed, the network cut), what still runs here is ended; it goes when the shell does.
 PRELUDE = """\
 ikoma_s=; for ikoma_t in /usr/bin /bin /usr/local/bin /usr/sbin; do
 if [ -x "$ikoma_t/setsid" ]; then ikoma_s=$ikoma_t/setsid; break; fi; done
@@ -34,17 +35,26 @@ exec 8</dev/null; ikoma_o=/dev/null; for ikoma_t in /dev/shm /tmp /var/tmp "$HOM
 ikoma_f=$ikoma_t/.ikoma.{mark}; if mkfifo -m 600 "$ikoma_f" 2>/dev/null; then
 exec 7<>"$ikoma_f" 8<"$ikoma_f" 7<&-; rm -f "$ikoma_f"
 if (: 9>/proc/$$/fd/8) 2>/dev/null; then ikoma_o=/proc/$$/fd/8; fi; break; fi; done
-exec 6>&2 2>/dev/null; printf '\\036{mark};' >&6; printf '\\036{mark}%s\\n' "$$"
+exec 6>&2 2>/dev/null
+if [ -r "/proc/$PPID/stat" ]; then ( exec </dev/null >/dev/null 6>&- 8<&-
+ikoma_p=$PPID; ikoma_q=$PPID
+for ikoma_i in 1 2 3 4; do read -r ikoma_a ikoma_n ikoma_b ikoma_t ikoma_r < "/proc/$ikoma_q/stat" || break
+case $ikoma_n in *sshd*|*dropbear*) ikoma_p=$ikoma_q; break;; esac; ikoma_q=$ikoma_t; done
+while sleep {seconds} && [ -d "/proc/$$" ] && [ -d "/proc/$ikoma_p" ]; do :; done
+[ -d "/proc/$$" ] || exit; read -r ikoma_i ikoma_r < /proc/self/stat
+{ending}
+kill -KILL "$$" ) & ikoma_g=$!; trap 'kill "$ikoma_g"' EXIT; fi
+printf '\\036{mark};' >&6; printf '\\036{mark}%s\\n' "$$"
 """
+GUARDING = 3  # seconds after which the guard looks again
 
-# Ends what runs under the shell $1: its children's sessions first by TERM, then by KILL.
-KILLING = """
-p=$1
+# Ends what runs under the shell $p, but for its child $me: its children's sessions first by TERM, then by KILL.
+_ENDING = """
 children() {
   if [ -r "/proc/$p/task/$p/children" ]; then read -r found < "/proc/$p/task/$p/children"; echo "$found"; return; fi
   ps -A -o pid= -o ppid= 2>/dev/null | while read -r one parent; do [ "$parent" = "$p" ] && echo "$one"; done
 }
-c=$(children)
+c=; for x in $(children); do [ "$x" = "$me" ] || c="$c $x"; done
 there() { for x in $c; do kill -0 "-$x" 2>/dev/null && return; done; return 1; }
 for x in $c; do kill -TERM "-$x" 2>/dev/null || kill -TERM "$x" 2>/dev/null; done
 i=0
@@ -52,6 +62,13 @@ while [ "$i" -lt 10 ] && there; do sleep 0.1 2>/dev/null || sleep 1; i=$((i + 1)
 for x in $c; do kill -KILL "-$x" 2>/dev/null || kill -KILL "$x" 2>/dev/null; done
 :
 """
+KILLING = f"p=$1 me=\n{_ENDING}"
+
+
+def prelude(mark: str) -> bytes:
+    """The shell's first words; it answers with `mark` on both streams, and with its process id."""
+    ending = f"p=$$ me=$ikoma_i\n{_ENDING.strip()}"
+    return PRELUDE.format(mark=mark, seconds=GUARDING, ending=ending).encode()
 
 
 class Frame:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..model import Result
-from .framing import PRELUDE, SEPARATOR, Frame, Scanner
+from .framing import SEPARATOR, Frame, Scanner, prelude
 from .process import KEPT
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Shell:
 
         What a login shell's start-up files print comes before the mark and is nobody's output."""
         self._hearing = Scanner(SEPARATOR + mark.encode()), Scanner(SEPARATOR + mark.encode())
-        self.send(PRELUDE.format(mark=mark).encode())
+        self.send(prelude(mark))
 
     def hear(self, until: float | None) -> None:
         """The answer to the first words. Raises ShellGone (when it takes too long, too), OutOfTime."""

@@ -20,14 +20,14 @@ Words = Mapping[str, str | list[str]]
 
 def looked_up(name: str, file: Path | None = None) -> dict[str, str | list[str]]:
     """The words of ssh_config for a host, in small letters; its users' file ranks above the system's."""
-    from paramiko import SSHConfig
+    from .lean_paramiko import ssh_config_of
 
     files = (file,) if file is not None else (USERS.expanduser(), SYSTEMS)
     found: dict[str, str | list[str]] = {}
     for path in files:
         text = _text(path, _stamp(path), required=file is not None)
         if text:
-            said = SSHConfig.from_text(text).lookup(name)
+            said = ssh_config_of(text).lookup(name)
             found = {**{key: value for key, value in said.items() if key not in ("hostname",)}, **found} | (
                 {"hostname": said["hostname"]} if said.get("hostname") != name and "hostname" not in found else {}
             )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +40,13 @@ def sleepers(mark: str) -> list[int]:
         if mark.encode() in words:
             found.append(int(place.parent.name))
     return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come to that"
+        time.sleep(0.05)
 
 
 def test_one_connection_and_one_shell_for_all_commands(on: SshTransport) -> None:
@@ -284,3 +296,31 @@ def test_start_up_files_that_print(box: Sshd, site: object) -> None:
     finally:
         on.close()
         (home / ".bashrc").unlink()
+
+
+def test_a_killed_runner_leaves_nothing_running(own: Callable[..., Sshd]) -> None:
+    """The connection goes away without a word: what ran on it is ended, what was set free before is not."""
+    server = own()
+    numbers = [str(int(os.urandom(3).hex(), 16) + 1000) for _ in range(3)]
+    script = """
+import json, os, signal, sys
+from ikoma_play.model import Command, Host
+from ikoma_play.transport.ssh import SshTransport
+on = SshTransport(Host("box", vars=json.loads(sys.argv[1])))
+on.run(Command(("sh", "-c", "setsid sleep $1 > /dev/null 2>&1 < /dev/null 9>&- &", "sh", sys.argv[4])))
+road = on.become("root") if sys.argv[2] == "root" else on
+line = "trap '' TERM HUP; echo begun; (sleep $1) & sleep $1; sleep $1"
+road.run(Command(("sh", "-c", line, "sh", sys.argv[3])), lambda data: os.kill(os.getpid(), signal.SIGKILL))
+"""
+    try:
+        for user, number in zip(("free", "root") if ROOT else ("",), numbers, strict=False):
+            host = server.host(user=user or None)
+            argv = [sys.executable, "-c", script, json.dumps(dict(host.vars)), user, number, numbers[2]]
+            assert subprocess.run(argv, check=False).returncode == -signal.SIGKILL
+            assert sleepers(number), "it did not run"
+            wait_for(lambda number=number: not sleepers(number))  # type: ignore[misc]
+            wait_for(lambda: not server.connections(), 30)
+            assert sleepers(numbers[2]), "what was left behind on purpose was ended too"
+    finally:
+        for pid in sleepers(numbers[2]):
+            os.kill(pid, signal.SIGKILL)
