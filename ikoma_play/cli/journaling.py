@@ -48,6 +48,32 @@ def about_call(tool: Tool, inventory: Sequence[str]) -> Asked:
     return Asked(sources.inventories(inventory), {"command": ["ikoma-play", "exec", tool.name]})
 
 
+class Kept:
+    """One journal for all runs of a server, open as long as it serves."""
+
+    def __init__(self, inventory: Sequence[str], lock_timeout: float) -> None:
+        """Raises UsageError where it cannot be opened or written."""
+        self._inventory = inventory
+        self._patience = lock_timeout
+        self.store = _opened()
+
+    @contextmanager
+    def call(self, tool: Tool, key: str, request: str) -> Iterator[Journal]:
+        """The journal for one call by the holder of a key; for a tool that only looks, none."""
+        if not tool.changes:
+            yield Journal()
+            return
+        from ..journal.locks import Locks
+        from ..journal.recorder import About, Recorder
+
+        asked = {"command": ["POST", f"/execute/{tool.name}"], "key": key, "request": request}
+        recorder = Recorder(self.store, About(self._inventory, asked))
+        yield Journal((recorder,), Locks(self.store, self._patience, recorder.note))
+
+    def close(self) -> None:
+        self.store.close()
+
+
 @contextmanager
 def journal(asked: Asked, lock_timeout: float, keep: bool = True) -> Iterator[Journal]:
     """The journal and its locks; with `keep` False, for what changes nothing, none. Raises UsageError where it

@@ -46,11 +46,12 @@ vault_passwords = together(
         callback=_take_passwords, help="Ask for the vault password.",
     ),
 )  # fmt: skip
+inventory_sources = click.option(
+    "-i", "--inventory", "--inventory-file", "inventory", multiple=True, metavar="INVENTORY",
+    help="Inventory file or directory, or host names with a comma. Default: ./inventory.yml, else the shipped one.",
+)  # fmt: skip
 inventory = together(
-    click.option(
-        "-i", "--inventory", "--inventory-file", "inventory", multiple=True, metavar="INVENTORY",
-        help="Inventory file or directory, or host names with a comma. Default: ./inventory.yml, else the shipped one.",
-    ),
+    inventory_sources,
     click.option("-l", "--limit", "--subset", metavar="PATTERN", help="Only hosts that match this pattern too."),
     vault_passwords,
 )  # fmt: skip

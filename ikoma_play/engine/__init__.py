@@ -1,6 +1,7 @@
 """Plays, steps, retries and rollback: runs playbooks on hosts and tells observers what happens.
 
     run(playbooks, inventory, tools, options, observers, connect) -> Report
+    call(tool, arguments, hosts, …) -> Report, finished steps            a playbook of one step
     plan(playbooks, inventory, tools, options) -> list[PlannedStep]      no host touched
 
 Each is imported when it is first asked for: a check needs no more of the engine than its tools. `run` and
@@ -16,10 +17,18 @@ if TYPE_CHECKING:
     from .options import Confirm, Options
     from .plan import PlannedStep, plan
     from .run import run
+    from .single import call
 
-_PLACES = {"Confirm": "options", "Options": "options", "PlannedStep": "plan", "plan": "plan", "run": "run"}
+_PLACES = {
+    "Confirm": "options",
+    "Options": "options",
+    "PlannedStep": "plan",
+    "plan": "plan",
+    "run": "run",
+    "call": "single",
+}
 
-__all__ = ["Confirm", "Options", "PlannedStep", "plan", "run"]
+__all__ = ["Confirm", "Options", "PlannedStep", "call", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:

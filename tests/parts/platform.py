@@ -22,6 +22,7 @@ services:
     environment:
       POSTGRES_USER: ${POSTGRES_USER}
       POSTGRES_PASSWORD: ${POSTGRES_PASSWORD}
+      PGHOST: /tmp
     ports:
       - "127.0.0.1:${PUBLISHED_PORT}:5432"
     networks:

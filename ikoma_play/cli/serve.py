@@ -1,0 +1,217 @@
+"""`ikoma-play serve`: every tool over HTTP."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import language, shipped
+from ..errors import AuditError, UsageError
+from ..language import Inventory
+from ..model import Host
+from ..tools import TOOLS
+from . import journaling, options, roads, sources, status
+
+if TYPE_CHECKING:
+    from ..audit.log import AuditLog
+    from ..platform.api_keys import Key
+    from ..server.calls import Parts
+    from ..server.settings import Environment
+
+ENV_FILE = "/opt/ikoma/.env"
+SPARE = 4  # threads that answer while all others run tools
+
+
+@click.command("serve")
+@options.inventory_sources
+@options.vault_passwords
+@click.option("--host", metavar="HOST", help="The host that is meant where a call names none.")
+@click.option(
+    "--bind", metavar="ADDRESS:PORT|unix:PATH", help="Where to listen. Default: 127.0.0.1 and HTTP_PORT, else 3000."
+)
+@click.option(
+    "--env-file",
+    metavar="FILE",
+    envvar="IKOMA_ENV_FILE",
+    help=f"The platform's .env. Default: ikoma_env_file of the host, else {ENV_FILE}.",
+)
+@click.option("--tls-cert", metavar="FILE", type=click.Path(path_type=Path), help="Serve HTTPS with this certificate.")
+@click.option("--tls-key", metavar="FILE", type=click.Path(path_type=Path), help="Its key, if it is not in there too.")
+@click.option("--trusted-proxy", metavar="ADDRESS", help="Believe this proxy's X-Forwarded-For; `unix` for a socket.")
+@click.option(
+    "--threads", type=click.IntRange(SPARE + 1), default=20, show_default=True, help="How many requests at once."
+)
+@click.option(
+    "--max-body", type=click.IntRange(1), default=1024 * 1024, show_default=True, help="Bytes of a request's body."
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@options.lock_timeout
+def command(**given: Any) -> int:
+    """Offer every tool as POST /execute/TOOL, with keys, roles and an audit log.
+
+    Keys come from API_KEY_HASH in the platform's .env and from: ikoma-play keys create.
+    """
+    from ..server.app import Application, Web
+    from ..server.calls import Calls
+    from ..server.limiting import Limits
+    from ..server.listener import Binding, Server, opened, serve
+    from ..server.logs import Log
+    from ..server.tls import certificate
+
+    log = Log(given["log_level"])
+    if given["tls_key"] and not given["tls_cert"]:
+        raise UsageError("--tls-key goes with --tls-cert", remedy="Name the certificate too.")
+    names = _inventories(given)
+    inventory = language.load_inventory(names)
+    own = _own_host(inventory, given["host"])
+    environment = _environment(given, inventory, own, log)
+    secured_by = certificate(given["tls_cert"], given["tls_key"]) if given["tls_cert"] else None
+    at = Binding.parse(given["bind"] or f"127.0.0.1:{environment.now.port}", environment.now.port)
+    audit = Audit(environment, inventory, own)
+    audit.demand()
+    keys = _keys(environment)
+    sock = opened(at)
+    with closing(sock), closing(journaling.Kept(names, given["lock_timeout"])) as journal:
+        parts = _parts(inventory, own, journal, audit, environment)
+        calls = Calls(parts, given["threads"] - SPARE)
+        limits = Limits(lambda: environment.now.rates)
+        application = Application(Web(calls, keys, limits, log))
+        proxy = "unix" if given["trusted_proxy"] == "unix" else given["trusted_proxy"]
+        trusted = {"trusted_proxy": proxy, "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
+        server = Server(
+            application, sock, given["threads"], log, secured_by=secured_by,
+            max_request_body_size=given["max_body"], **(trusted if proxy else {}),
+        )  # fmt: skip
+        _load()
+        log.write("info", "listening", on=str(at), tls=secured_by is not None, host=own, audit=str(audit.path))
+
+        def begin_stop() -> None:
+            calls.stopping = True
+            log.write("info", "stopping", running=calls.running)
+
+        serve(server, begin_stop, lambda: calls.running == 0)
+        if at.path is not None:
+            at.path.unlink(missing_ok=True)
+        log.write("info", "stopped")
+    return status.DONE
+
+
+def _inventories(given: dict[str, Any]) -> list[str]:
+    """What -i says or what lies here; on a machine that is a platform, that machine alone."""
+    if given["inventory"] or Path("inventory.yml").is_file():
+        return sources.inventories(given["inventory"])
+    if given["env_file"] or Path(ENV_FILE).is_file() or os.environ.get("APPS_ROOT"):
+        return ["localhost,"]
+    return sources.inventories(())
+
+
+def _own_host(inventory: Inventory, named: str | None) -> str | None:
+    """The platform's own host: the one that was named, the only one, or the only one that is this machine."""
+    if named is not None:
+        if named not in inventory.hosts:
+            raise UsageError(f"--host {named}: the inventory has no such host", remedy="See: ikoma-play inventory")
+        return named
+    if not inventory.hosts:
+        raise UsageError("The inventory has no hosts", remedy="Name one with -i; `-i localhost,` is this machine.")
+    local = [name for name, host in inventory.hosts.items() if is_local(host)]
+    for candidates in (list(inventory.hosts), local):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
+
+
+def is_local(host: Host) -> bool:
+    return roads.connection(host) == "local"
+
+
+def _said(inventory: Inventory, own: str | None, variable: str) -> str:
+    """A plain text variable of the platform's own host, where that is this machine."""
+    host = inventory.hosts.get(own or "")
+    value = host.vars.get(variable) if host is not None and is_local(host) else None
+    return value if isinstance(value, str) and "{{" not in value else ""
+
+
+def _environment(given: dict[str, Any], inventory: Inventory, own: str | None, log: Any) -> Environment:
+    from ..server.settings import Environment
+
+    file = given["env_file"] or _said(inventory, own, "ikoma_env_file") or ENV_FILE
+    if given["env_file"] and not Path(file).is_file():
+        raise UsageError(f"There is no {file}", remedy="Name the platform's .env with --env-file.")
+    return Environment(
+        Path(file).absolute(), os.environ, lambda message: log.write("warning", "settings", said=message)
+    )
+
+
+class Audit:
+    """The audit log that the settings name now."""
+
+    def __init__(self, environment: Environment, inventory: Inventory, own: str | None) -> None:
+        self._environment = environment
+        self._said = _said(inventory, own, "ikoma_audit_log")
+        self._log: AuditLog | None = None
+
+    @property
+    def path(self) -> Path:
+        return Path(self._environment.now.audit_log or self._said or "/var/log/ikoma/audit.jsonl").absolute()
+
+    def __call__(self) -> AuditLog:
+        from ..audit.log import AuditLog
+
+        path = self.path
+        if self._log is None or self._log.path != Path(os.path.realpath(path)):
+            self._log = AuditLog(path)
+        return self._log
+
+    def demand(self) -> None:
+        """Raises UsageError where nothing could be written."""
+        try:
+            self().demand()
+        except AuditError as error:
+            raise UsageError(error.message, remedy=error.remedy) from None
+
+
+def _load() -> None:
+    """What the first calls would wait for."""
+    TOOLS.all()
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def _parts(
+    inventory: Inventory, own: str | None, journal: journaling.Kept, audit: Audit, environment: Environment
+) -> Parts:
+    from ..server.calls import Parts
+
+    return Parts(
+        inventory, TOOLS, roads.connect, is_local,
+        lambda tool, key, request: journal.call(tool, key.name, request),
+        audit, lambda: environment.now.host_variables, str(shipped.playbooks()), own,
+    )  # fmt: skip
+
+
+def _keys(environment: Environment) -> Callable[[str], Key | None]:
+    """Finds a key among those of the file and the platform's own. Raises UsageError where there are none."""
+    from ..errors import StepError
+    from ..platform.api_keys import FILE
+    from ..platform.key_file import KeyFile
+
+    file = KeyFile(Path(os.environ.get("API_KEYS_FILE") or environment.file.with_name(FILE)))
+    try:
+        none = not list(file.keys) and not environment.now.key_hash
+    except StepError as error:
+        raise UsageError(error.message, remedy=error.remedy) from None
+    if none:
+        raise UsageError(
+            f"there is no key that could be used: {environment.file} has no API_KEY_HASH, and {file.path} no keys",
+            remedy="Make one with: ikoma-play keys create NAME --role admin, or write API_KEY_HASH=<sha256 of a key>.",
+        )
+    return lambda key: file.keys.find(key, environment.now.key_hash or None)

@@ -1,0 +1,211 @@
+"""The Bottle application: routes, headers, and every answer in the same shape."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import bottle
+
+from .. import __version__
+from ..audit.entries import Entry
+from ..model import Access
+from ..platform.api_keys import Key
+from . import bodies, callers
+from .answers import Refusal, unreadable
+from .callers import FindKey
+from .calls import Calls, Request, stopping
+from .limiting import ADDRESS, KEY, Limits
+from .logs import Log
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+Environ = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """What the routes work with."""
+
+    calls: Calls
+    find_key: FindKey
+    limits: Limits
+    log: Log
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request on its way: what the log tells of it in the end."""
+
+    id: str
+    address: str
+    key: str | None = None
+
+
+def application(web: Web) -> Application:
+    return Application(web)
+
+
+class Application:
+    """The WSGI application."""
+
+    def __init__(self, web: Web) -> None:
+        self.web = web
+        self.bottle = bottle.Bottle(catchall=True)
+        self.bottle.default_error_handler = self._wrong_path
+        self.route("GET", "/health", self._health)
+        self.route("GET", "/capabilities", self._capabilities)
+        self.route("POST", "/execute/<name:path>", self._execute)
+
+    def route(self, method: str, path: str, answer: Callable[..., Any]) -> None:
+        """Answer a path. `answer` takes the Visit and the path's parts, and gives an object for JSON, or a
+        bottle.HTTPResponse; it raises Refusal."""
+
+        def perform(**parts: str) -> Any:
+            visit = bottle.request.environ["ikoma.visit"]
+            try:
+                found = answer(visit, **parts)
+            except Refusal as refusal:
+                return _refused(refusal, visit)
+            except Exception as error:
+                self.web.log.exception("fault", error, requestId=visit.id, path=bottle.request.path)
+                return _refused(unreadable("answering"), visit)
+            return found if isinstance(found, bottle.HTTPResponse) else _json(200, found)
+
+        self.bottle.route(path, method, perform)
+
+    def __call__(self, environ: Environ, start: Callable[..., Any]) -> Iterable[bytes]:
+        begun = time.perf_counter()
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        visit = Visit(given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8), _address(environ))
+        environ["ikoma.visit"] = visit
+        status = ""
+
+        def start_with_headers(said: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            nonlocal status
+            status = said
+            present = {name.lower() for name, _ in headers}
+            extra = [(name, value) for name, value in HEADERS.items() if name.lower() not in present]
+            if environ.get("wsgi.url_scheme") == "https":
+                extra.append(("Strict-Transport-Security", "max-age=31536000"))
+            return start(said, [*headers, *extra, ("X-Request-Id", visit.id)], *more)
+
+        answer: Iterable[bytes] = self.bottle(environ, start_with_headers)
+        self.web.log.write(
+            "info", "request", requestId=visit.id, method=environ.get("REQUEST_METHOD"),
+            path=environ.get("PATH_INFO"), status=int(status[:3] or 0),
+            ms=round((time.perf_counter() - begun) * 1000, 2), address=visit.address, key=visit.key,
+        )  # fmt: skip
+        return answer
+
+    # --- who calls ---
+
+    def caller(self, visit: Visit) -> Key:
+        """Whoever sent the request, counted. Raises Refusal: 401, 429; a failure is in the audit log."""
+        web = self.web
+        web.limits.count(ADDRESS, visit.address)
+        key = bottle.request.get_header("X-Api-Key") or ""
+        try:
+            found = callers.authenticated(key, visit.address, web.find_key, web.limits)
+        except Refusal as refusal:
+            if refusal.status == 401:
+                entry = Entry(
+                    "authentication", "", {"address": visit.address, "path": bottle.request.path[:200]},
+                    error=refusal.message, request_id=visit.id,
+                )  # fmt: skip
+                web.calls.write(entry)
+            raise
+        visit.key = found.name
+        web.limits.count(KEY, found.name)
+        return found
+
+    def role(self, visit: Visit) -> tuple[Key, Access]:
+        """The caller and the role of this request. Raises Refusal."""
+        key = self.caller(visit)
+        return key, callers.role_of(key, bottle.request.get_header("X-Role"))
+
+    # --- routes ---
+
+    def _execute(self, visit: Visit, name: str) -> Any:
+        key, calls = self.caller(visit), self.web.calls
+        role = key.access
+        try:
+            tool = calls.tool(name)
+            role = callers.role_of(key, bottle.request.get_header("X-Role"))
+            body = bodies.parse(bottle.request.body.read())
+        except Refusal as refusal:
+            calls.write(
+                Entry(name[:100], role.label, error=refusal.message, key=key.name, request_id=visit.id)
+            )  # fmt: skip
+            raise
+        return calls.execute(Request(visit.id, key, role, tool, body))
+
+    def _health(self, visit: Visit) -> Any:
+        self.web.limits.count(ADDRESS, visit.address)
+        if self.web.calls.stopping:
+            raise stopping()
+        return {"status": "ok", "version": __version__}
+
+    def _capabilities(self, visit: Visit) -> Any:
+        _, role = self.role(visit)
+        calls = self.web.calls
+        listed = []
+        for name in calls.names:
+            tool = calls.tool(name)
+            listed.append(
+                {
+                    "name": tool.name,
+                    "role": tool.access.label,
+                    "allowed": tool.access <= role,
+                    "changes": tool.changes,
+                    "description": tool.summary,
+                }
+            )
+        return {"version": __version__, "role": role.label, "capabilities": listed}
+
+    def _wrong_path(self, error: bottle.HTTPError) -> str:
+        """What Bottle itself refuses: no such path, or not with this method."""
+        visit: Visit = bottle.request.environ["ikoma.visit"]
+        if error.status_code == 405:
+            allowed = error.headers.get("Allow", "")
+            refusal = Refusal(405, "method", f"{bottle.request.method} is not for this path; {allowed} is")
+        elif error.status_code == 404:
+            refusal = Refusal(404, "not-found", "there is nothing at this path", remedy="See /openapi.json.")
+        else:
+            if error.exception is not None:
+                self.web.log.exception("fault", error.exception, requestId=visit.id)
+            refusal = unreadable("answering")
+        bottle.response.status = refusal.status
+        bottle.response.content_type = "application/json"
+        return _text({**refusal.body(), "requestId": visit.id})
+
+
+def _refused(refusal: Refusal, visit: Visit) -> bottle.HTTPResponse:
+    return _json(refusal.status, {**refusal.body(), "requestId": visit.id}, refusal.headers)
+
+
+def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> bottle.HTTPResponse:
+    return bottle.HTTPResponse(_text(value), status, {"Content-Type": "application/json", **(headers or {})})
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
+def _text(value: Any) -> str:
+    return _encode(value) + "\n"
+
+
+def _address(environ: Environ) -> str:
+    return str(environ.get("REMOTE_ADDR") or "unix")

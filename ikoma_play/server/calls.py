@@ -1,0 +1,316 @@
+"""One call of a tool: checked, run as a playbook of one step, written to the audit log, answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from threading import Condition
+from typing import Any, Protocol
+
+from .. import engine
+from ..audit.entries import Entry
+from ..engine.locking import Locking
+from ..engine.masking import looks_secret
+from ..engine.prepared import hide
+from ..errors import AuditError, FaultsFound, IkomaError, JournalError
+from ..language import Inventory
+from ..language.text import Unsafe
+from ..model import EMPTY, Access, Event, Failure, Host, Observer, Outcome, Position, StepStarted
+from ..platform.api_keys import Key
+from ..spelling import did_you_mean, listed
+from ..tool import Tool, Toolbox
+from . import answers, callers
+from .answers import Refusal
+
+# These steer a playbook, or wait for somebody at its terminal.
+OF_PLAYBOOKS = frozenset(("include_tasks", "include_role", "meta", "add_host", "group_by", "pause"))
+ORIGIN = Position("http", 1)
+LONGEST = 4000  # characters of a text in the audit log
+
+
+class Audit(Protocol):
+    """Where calls are written down."""
+
+    def append(self, entry: Entry) -> object:
+        """One line, with the system when this returns. Raises AuditError."""
+
+    def demand(self) -> None:
+        """Raises AuditError unless a line could be appended."""
+
+
+class Journal(Protocol):
+    """What a run that may change something is handed."""
+
+    @property
+    def observers(self) -> Sequence[Observer]: ...
+
+    @property
+    def locks(self) -> Locking | None: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the server is made of; the command line puts it together."""
+
+    inventory: Inventory
+    tools: Toolbox
+    connect: Callable[[Host], Any]
+    is_local: Callable[[Host], bool]
+    journal: Callable[[Tool, Key, str], AbstractContextManager[Journal]]
+    audit: Callable[[], Audit]
+    host_variables: Callable[[], Mapping[str, Any]]
+    play_home: str = ""
+    own_host: str | None = None  # the one that is meant where a call names none
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call as it came in; `role` is what it may do."""
+
+    id: str
+    key: Key
+    role: Access
+    tool: Tool
+    body: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the run tells of itself while it goes on."""
+
+    run: str | None = None
+    arguments: Mapping[str, Any] | None = None
+
+    def __call__(self, event: Event) -> None:
+        self.run = event.run
+        if isinstance(event, StepStarted):
+            self.arguments = event.arguments
+
+
+class Calls:
+    """Calls under way, and the way to make one."""
+
+    def __init__(self, parts: Parts, most: int, count: Callable[[Tool, str, float], None] | None = None) -> None:
+        """`most` is how many may be under way at once; `count` is told of each: tool, "" or the code of the
+        failure, seconds."""
+        self.parts = parts
+        self.names = [name for name in parts.tools.names() if name not in OF_PLAYBOOKS]
+        self.stopping = False
+        self._most = most
+        self._count = count or (lambda tool, code, seconds: None)
+        self._change = Condition()
+        self.running = 0
+
+    def tool(self, name: str) -> Tool:
+        """The tool of this name. Raises Refusal: 404, with the name that was probably meant."""
+        found = self.parts.tools.find(name) if name not in OF_PLAYBOOKS else None
+        if found is None or found.name in OF_PLAYBOOKS:
+            guess = did_you_mean(name, self.names, "GET /capabilities names them all.")
+            raise Refusal(404, "unknown-tool", f"there is no tool {name[:100]!r}. {guess}".strip(), remedy=guess)
+        return found
+
+    def execute(self, request: Request) -> dict[str, Any]:
+        """Call the tool and answer; the audit has the call when this returns or raises. Raises Refusal."""
+        begun = time.perf_counter()
+        at = time.time()
+        told = _Told()
+        refusal: Refusal | None = None
+        host = None
+        result: Any = None
+        try:
+            host, arguments = self._checked(request)
+            if request.tool.changes:
+                self._demand_audit()
+            result = self._performed(request, host, arguments, told)
+        except Refusal as error:
+            refusal = error
+        seconds = time.perf_counter() - begun
+        self._count(request.tool, refusal.code if refusal else "", seconds)
+        entry = Entry(
+            capability=request.tool.name,
+            role=request.role.label,
+            arguments=shortened(shown(request.tool, request.body) if told.arguments is None else told.arguments),
+            error=refusal.message if refusal else "",
+            duration=seconds,
+            host=host,
+            key=request.key.name,
+            run=told.run,
+            request_id=request.id,
+            at=at,
+        )  # fmt: skip
+        self.write(entry, request.tool, ran=told.run is not None)
+        if refusal is not None:
+            raise refusal
+        return {"success": True, "result": result}
+
+    def write(self, entry: Entry, tool: Tool | None = None, ran: bool = False) -> None:
+        """Write a call down. Where that fails a call that looked is answered all the same. Raises Refusal."""
+        try:
+            self.parts.audit().append(entry)
+        except AuditError as error:
+            if tool is None or not (tool.changes and ran):
+                return
+            raise Refusal(
+                500, "audit", f"the call was carried out, and could not be written to the audit log: {error.message}",
+                remedy=error.remedy,
+            ) from None  # fmt: skip
+
+    # --- before it runs ---
+
+    def _checked(self, request: Request) -> tuple[str, Mapping[str, Any]]:
+        """The host and the arguments. Raises Refusal: 403, 400 with every field that is wrong."""
+        tool = request.tool
+        callers.demand_access(tool.access, request.role, tool.name)
+        arguments = dict(request.body)
+        takes_host = any(parameter.wire == "host" for parameter in tool.parameters)
+        host = self._host(None if takes_host else arguments.pop("host", None))
+        faults = tool.faults(arguments)
+        if faults:
+            raise _wrong_arguments(tool, arguments, [fault.message for fault in faults])
+        app = arguments.get("appName")
+        callers.demand_reach(request.key, host, app if isinstance(app, str) else None)
+        return host, arguments
+
+    def _host(self, named: Any) -> str:
+        inventory = self.parts.inventory
+        if named is None:
+            if self.parts.own_host is not None:
+                return self.parts.own_host
+            raise answers.wrong_fields(
+                {"host": f"host: the inventory has several hosts, {listed(inventory.hosts, 'and')}: name one of them"}
+            )
+        if not isinstance(named, str) or (named not in inventory.hosts and named != self.parts.own_host):
+            guess = did_you_mean(str(named), inventory.hosts, f"It has {listed(inventory.hosts, 'and')}.")
+            raise answers.wrong_fields({"host": f"host: the inventory has no host {str(named)[:60]!r}"}, guess)
+        return named
+
+    def _demand_audit(self) -> None:
+        try:
+            self.parts.audit().demand()
+        except AuditError as error:
+            raise Refusal(
+                500, "audit", f"nothing was done, since it could not be written down: {error.message}",
+                remedy=error.remedy,
+            ) from None  # fmt: skip
+
+    # --- the run ---
+
+    def _performed(self, request: Request, host: str, arguments: Mapping[str, Any], told: _Told) -> Any:
+        parts, tool = self.parts, request.tool
+        known = parts.inventory.hosts.get(host)
+        local = known is None or parts.is_local(known)
+        chosen = engine.Options(
+            play_home=parts.play_home, connection=parts.host_variables() if local else EMPTY,
+        )  # fmt: skip
+        values = {name: as_it_is(value) for name, value in arguments.items()}
+        with self._slot():
+            try:
+                with parts.journal(tool, request.key, request.id) as journal:
+                    _, finished = engine.call(
+                        tool, values, host, parts.inventory, parts.tools, chosen,
+                        (*journal.observers, told), parts.connect, journal.locks, ORIGIN,
+                    )  # fmt: skip
+            except FaultsFound as error:
+                raise answers.wrong_fields(
+                    {str(number): fault.message for number, fault in enumerate(error.faults)}
+                ) from None
+            except JournalError as error:
+                raise Refusal(500, "journal", f"nothing was done: {error.message}", remedy=error.remedy) from None
+            except IkomaError as error:
+                raise answers.of_failure(error.failure) from None
+        if not finished:
+            raise Refusal(500, "internal", f"{tool.name} came to nothing on {host}")
+        return self._result(finished[-1].outcome)
+
+    @staticmethod
+    def _result(outcome: Outcome) -> Any:
+        if outcome.status.bad:
+            failure = outcome.failure or Failure("step-failed", outcome.message or "the tool failed")
+            raise answers.of_failure(failure, outcome.result)
+        return outcome.result
+
+    def _slot(self) -> _Slot:
+        return _Slot(self)
+
+    def enter(self) -> None:
+        """Begin a call. Raises Refusal: 503 while stopping, or when too many are under way."""
+        with self._change:
+            if self.stopping:
+                raise stopping()
+            if self.running >= self._most:
+                raise Refusal(
+                    503, "busy", f"{self._most} calls are under way, which is the most at once",
+                    headers={"Retry-After": "1"}, remedy="Try again in a second.",
+                )  # fmt: skip
+            self.running += 1
+
+    def leave(self) -> None:
+        with self._change:
+            self.running -= 1
+            self._change.notify_all()
+
+
+class _Slot:
+    """One of the calls that may be under way at once."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def __enter__(self) -> None:
+        self._calls.enter()
+
+    def __exit__(self, *raised: object) -> None:
+        self._calls.leave()
+
+
+def stopping() -> Refusal:
+    return Refusal(
+        503, "stopping", "the server is stopping: it finishes what runs and begins nothing new",
+        headers={"Retry-After": "5"}, remedy="Try again when it has started anew.",
+    )  # fmt: skip
+
+
+def as_it_is(value: Any) -> Any:
+    """The value with every text in it marked: what a client sends is never a template."""
+    if isinstance(value, str):
+        return Unsafe(value)
+    if isinstance(value, dict):
+        return {Unsafe(name): as_it_is(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [as_it_is(each) for each in value]
+    return value
+
+
+def shown(tool: Tool, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a call that did not run, with what is secret by declaration or by name masked."""
+    secret = {parameter.wire for parameter in tool.parameters if parameter.secret}
+    return {
+        name: hide(value) if name in secret or looks_secret(name) else _shown(value) for name, value in body.items()
+    }
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: hide(each) if looks_secret(str(name)) else _shown(each) for name, each in value.items()}
+    return [_shown(each) for each in value] if isinstance(value, list) else value
+
+
+def shortened(value: Any) -> Any:
+    """The value with the tail of long texts left out: a line of the audit log is not the place for a whole dump."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else f"{value[:LONGEST]}… ({len(value)} characters)"
+    if isinstance(value, Mapping):
+        return {name: shortened(each) for name, each in value.items()}
+    return [shortened(each) for each in value] if isinstance(value, list) else value
+
+
+def _wrong_arguments(tool: Tool, arguments: Mapping[str, Any], messages: Iterable[str]) -> Refusal:
+    """Every field by name; a message that names none stands for the body."""
+    names = [*arguments, *(parameter.wire for parameter in tool.parameters)]
+    fields: dict[str, str] = {}
+    for message in messages:
+        named = next((name for name in names if f"'{name}'" in message), "body")
+        fields[named] = f"{fields[named]}; {message}" if named in fields else message
+    return answers.wrong_fields(fields)
