@@ -81,6 +81,7 @@ NAMES_ALLOWED = {
     "_module_of": "Python's own modules are meant",
     "modules": "Python's own modules are meant",
     "module": "Python's own modules are meant",
+    "error_task_class": "waitress' own attribute",
 }
 
 
