@@ -34,7 +34,7 @@ _EXAMPLES = {
     "POSTGRES_PORT": "5432",
     "POSTGRES_USER": "ikoma",
 }
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,10 @@ def needs(on: Transport, app: str) -> dict[str, Variable]:
     return compose_file.variables(on.read(path).decode("utf-8", "replace"), path)
 
 
-def merge(on: Transport, app: str, given: Mapping[str, str]) -> Merged:
+def merge(on: Transport, app: str, given: Mapping[str, str], *, anew: bool = False) -> Merged:
     """Write the given values and what the platform knows into `.env`, and nothing when that changes nothing.
 
+    `anew`: the database's coordinates that somebody wrote give way to the platform's too.
     Raises Refused naming every variable that the compose file needs and nobody gave."""
     folder = demand(on, app)
     path = posixpath.join(folder, ".env")
@@ -70,7 +71,8 @@ def merge(on: Transport, app: str, given: Mapping[str, str]) -> Merged:
     file = envfile.EnvFile((before or b"").decode("utf-8", "replace"), path)
     needed = needs(on, app)
     record = _record(on, folder)
-    filled = _filled(on, app, folder, needed, file.values, given, record)
+    held = {name: value for name, value in file.values.items() if not (anew and name in (*COORDINATES, URL))}
+    filled = _filled(on, app, folder, needed, held, given, record)
     changed = file.merge({**filled, **given})
     _refuse_missing(app, path, needed, file.values)
     wrote = envfile.write(on, path, file)
@@ -140,7 +142,7 @@ def coordinates(on: Transport, app: str, needed: Mapping[str, Variable]) -> dict
     the name of the container that the server runs in."""
     server = Server(on)
     known = server.coordinates(app)
-    if settings(on).runtime == "compose" and known["POSTGRES_HOST"] in _LOOPBACK:
+    if settings(on).runtime == "compose" and known["POSTGRES_HOST"] in LOOPBACK:
         default = needed.get("POSTGRES_HOST", Variable(None)).default
         if default is not None:
             del known["POSTGRES_HOST"], known["POSTGRES_PORT"]

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import NotFound, Refused, StepError, TimedOut, Unavailable, Unreachable, mask
 from ..transport.base import Transport
-from . import compose_file, compose_yaml, envfile, listeners
+from . import compose_file, compose_ports, compose_yaml, envfile
 from .compose_cli import ComposeCli, compose_version, project_name
 from .compose_failure import build_failed, told_apart, unfinished
 from .compose_restore import Restore, remember
@@ -167,7 +167,7 @@ class ComposeRuntime(Runtime):
     def ports(self, app: str) -> Iterator[tuple[str, int, str]]:
         config = self.config(app)
         with engine(self.on) as docker:
-            yield from list(self._taken(app, config, docker))
+            yield from list(compose_ports.taken(self.on, project_name(app), config, docker))
 
     # --- what the compose file says ---
 
@@ -249,35 +249,12 @@ class ComposeRuntime(Runtime):
                 )
 
     def _refuse_taken_ports(self, app: str, config: Mapping[str, Any], docker: Engine) -> None:
-        taken = list(self._taken(app, config, docker))
+        taken = list(compose_ports.taken(self.on, project_name(app), config, docker))
         if taken:
             said = "; ".join(
                 f"port {port}, which service {service} publishes, is taken by {who}" for service, port, who in taken
             )
             raise Refused(said, remedy="Stop what has the port, or publish another one (often PORT in .env).")
-
-    def _taken(self, app: str, config: Mapping[str, Any], docker: Engine) -> Iterator[tuple[str, int, str]]:
-        project = project_name(app)
-        published = list(docker.published())
-        sockets: dict[str, list[listeners.Listener]] = {}
-        for service, address, port, protocol in _published(config):
-            holders = [
-                (name, theirs)
-                for at, number, kind, name, theirs in published
-                if (number, kind) == (port, protocol) and listeners.collides(at, address)
-            ]
-            if any(theirs == project for _, theirs in holders):
-                continue
-            if holders:
-                name, theirs = holders[0]
-                yield service, port, f"container {name}" + (f" of {theirs}" if theirs else "")
-                continue
-            if protocol not in sockets:
-                sockets[protocol] = listeners.listeners(self.on, protocol)
-            for listener in sockets[protocol]:
-                if listener.port == port and listeners.collides(listener.address, address):
-                    yield service, port, listeners.holder(self.on, listener)
-                    break
 
     def _make_networks(self, config: Mapping[str, Any], docker: Engine) -> list[str]:
         made = []
@@ -374,15 +351,6 @@ def _rank(container: Container) -> int:
     if container.state != "running":
         return 0
     return {"unhealthy": 1, "starting": 2}.get(container.health, 3)
-
-
-def _published(config: Mapping[str, Any]) -> Iterator[tuple[str, str, int, str]]:
-    """(service, address, port, protocol); a range of which any port may be taken is left to Docker."""
-    for name, service in (config.get("services") or {}).items():
-        for port in service.get("ports") or ():
-            published = str(port.get("published") or "")
-            if published.isdigit():
-                yield name, port.get("host_ip", ""), int(published), port.get("protocol", "tcp")
 
 
 def _unescaped(value: Any) -> Any:

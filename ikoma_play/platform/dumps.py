@@ -16,7 +16,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -95,17 +95,25 @@ def backup(server: Server, app: str, path: str) -> Dump:
 
 def listed(on: Transport, app: str) -> list[Dump]:
     """The application's backups, newest first."""
-    folder = settings(on).backups_root
+    found = (dump for dump in everything(on) if dump.app == app or (not dump.app and _sounds_like(dump, app)))
+    return [replace(dump, app=app) for dump in found]
+
+
+def everything(on: Transport) -> list[Dump]:
+    """Every backup of the host, newest first; `app` is "" where no record says whose it is."""
     found = []
-    for entry in on.scan(folder):
+    for entry in on.scan(settings(on).backups_root):
         name = posixpath.basename(entry.path)
         if entry.kind != "file" or name.startswith(".") or name.endswith(_OURS):
             continue
         known = _recorded(on, entry.path)
-        if known.app == app or (not known.app and re.fullmatch(rf"{re.escape(app)}-\d{{8}}.*", name)):
-            when = known.created_at or f"{datetime.fromtimestamp(entry.mtime, UTC):%Y-%m-%dT%H:%M:%SZ}"
-            found.append(Dump(entry.path, entry.size, known.sha256, when, app))
+        when = known.created_at or f"{datetime.fromtimestamp(entry.mtime, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        found.append(Dump(entry.path, entry.size, known.sha256, when, known.app))
     return sorted(found, key=lambda dump: (dump.created_at, dump.path), reverse=True)
+
+
+def _sounds_like(dump: Dump, app: str) -> bool:
+    return bool(re.fullmatch(rf"{re.escape(app)}-\d{{8}}.*", posixpath.basename(dump.path)))
 
 
 def locate(on: Transport, path: str) -> Dump:
@@ -157,6 +165,12 @@ def restore(server: Server, app: str, dump: Dump) -> str:
 def fill(server: Server, database: str, path: str) -> None:
     """Restore a dump into an empty database, whole or not at all. Raises StepError, Unavailable on a full disk."""
     _fill(server, programs(server), database, path)
+
+
+def remove(on: Transport, dump: Dump) -> None:
+    """Delete a backup and what is recorded about it, the record last: a removal cut short can be done again."""
+    for path in (dump.path, dump.path + ".sha256", _record_path(dump.path)):
+        on.remove(path)
 
 
 def checksum(on: Transport, path: str) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +109,54 @@ class Engine:
 
     def version(self) -> str:
         return str(self.client.version()["Version"])
+
+    def root(self) -> str:
+        """The directory of images, containers and volumes on the host."""
+        return str(self.client.info()["DockerRootDir"])
+
+    def usage(self) -> dict[str, Any]:
+        """What takes space, as `docker system df` asks for it."""
+        return dict(self.client.df())
+
+    def layers_size(self) -> int:
+        """Bytes of all images together."""
+        return int(self.usage().get("LayersSize") or 0)
+
+    def images_in_use(self) -> dict[str, str]:
+        """The ids of images that a container was made from, running or not, with a container's name."""
+        return {
+            listed["ImageID"]: (listed["Names"] or [listed["Id"][:12]])[0].lstrip("/")
+            for listed in self.client.containers(all=True)
+        }
+
+    def remove_image(self, id: str, names: Sequence[str]) -> bool:
+        """Remove an image with all its names; False where others are built on it or a container began meanwhile."""
+        import docker.errors
+
+        try:
+            for name in names or (id,):
+                self.client.remove_image(name, force=False, noprune=False)
+        except docker.errors.APIError as error:
+            if error.status_code in (404, 409):
+                return False
+            raise
+        return True
+
+    def prune_builds(self) -> int:
+        """Remove the build cache that nothing uses: bytes freed."""
+        return int(self.client.prune_builds().get("SpaceReclaimed") or 0)
+
+    def log_files(self) -> Iterator[tuple[str, str]]:
+        """Each container's name, and where the host keeps its log."""
+        import docker.errors
+
+        for listed in self.client.containers(all=True):
+            try:
+                found = self.client.inspect_container(listed["Id"])
+            except docker.errors.NotFound:
+                continue
+            if found.get("LogPath"):
+                yield found["Name"].lstrip("/"), found["LogPath"]
 
     def containers(self, project: str) -> list[Container]:
         """The containers of a compose project, stopped ones too, in the order of their services."""

@@ -177,13 +177,13 @@ class Server:
         if not port.isdigit():
             raise StepError(f"POSTGRES_PORT in {self.settings.env_file} is {port!r}", remedy="Write a port number.")
         user, password = env.get("POSTGRES_USER") or "ikoma", env.get("POSTGRES_PASSWORD", "")
-        reached = self._resolved(host, int(port))
+        reached = self.resolved(host, int(port))
         return Address(*reached, user, password, said=host if reached[0] != host else "")
 
     def _platform_env(self) -> dict[str, str]:
         return envfile.read(self.on, self.settings.env_file).values
 
-    def _resolved(self, host: str, port: int) -> tuple[str, int]:
+    def resolved(self, host: str, port: int) -> tuple[str, int]:
         """The way from the host to a server whose name only containers know."""
         if re.fullmatch(r"[0-9.]+|.*:.*|/.*|localhost", host):
             return host, port
@@ -264,6 +264,17 @@ class Server:
         if self.embedded:
             return "Start it: ikoma-play exec platform.up"
         return f"Start it (docker logs tells why a container does not), or correct {self._configured_in()}."
+
+
+def known_password(on: Transport) -> str:
+    """The password of the host's server as far as it is configured; "" where it is not."""
+    try:
+        server = Server(on)
+        if server.embedded and postgres_embedded.Cluster(on).coordinates() is None:
+            return ""
+        return server.address.password
+    except StepError:
+        return ""
 
 
 def database_name(app: str) -> str:

@@ -37,6 +37,7 @@ TOOLS = Toolbox(
             "artifact.record_release",
             "artifact.releases",
         ),
+        "ikoma_play.tools.diagnosis": ("apps.diagnose", "platform.disk", "platform.prune"),
         # Ansible's names from here on.
         "ikoma_play.tools.general.saying": ("debug", "assert", "fail", "ping"),
         "ikoma_play.tools.general.variables": ("set_fact", "include_vars"),

@@ -106,7 +106,12 @@ def env_example(on: Transport, app_name: AppName) -> Outcome:
 
 @tool("apps.env.write", access=Access.BUILDER, changes=True, secrets=("values",), undo=undo_files.ENV)
 def env_write(
-    on: Transport, app_name: AppName, values: dict[str, str | int | float | bool | None], *, scope: Scope | None = None
+    on: Transport,
+    app_name: AppName,
+    values: dict[str, str | int | float | bool | None],
+    database: bool = False,
+    *,
+    scope: Scope | None = None,
 ) -> Outcome:
     """Write values into the application's `.env`, which only its owner may read.
 
@@ -115,11 +120,12 @@ def env_write(
 
     app_name: the application
     values: variables by name
+    database: let the server's own coordinates take the place of those that stand there
     """
     texts = as_texts(values)
     if scope is not None:
         scope.keep_secret(*envfile.secret_values(texts))
-    merged = app_env.merge(on, app_name, texts)
+    merged = app_env.merge(on, app_name, texts, anew=database)
     if scope is not None:
         scope.keep_secret(*merged.secrets)
     message = f".env: {', '.join(merged.changed)} written" if merged.changed else ".env says all that already"

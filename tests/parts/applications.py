@@ -90,7 +90,7 @@ class Application:
         """One tool, its arguments bound as a playbook's are."""
         found = TOOLS.find(tool)
         assert found is not None, f"there is no tool {tool}"
-        wired = values if tool == "apps.list" else {"appName": self.name, **values}
+        wired = values if tool == "apps.list" or tool.startswith("platform.") else {"appName": self.name, **values}
         arguments = found.bind(wired)
         if "scope" in inspect.signature(found.function).parameters:
             arguments["scope"] = scope or SecretsKept()
