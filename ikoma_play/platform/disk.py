@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from ..errors import IkomaError
 from ..model import Command
 from ..transport.base import Transport
 from . import application, backup_choice
+from .disk_use import Use, size
 from .settings import settings
 
 LEAST_SPACE = 100 * 1024 * 1024  # bytes; with less a deploy fails sooner or later
@@ -38,17 +38,6 @@ class Filesystem:
     def said(self) -> str:
         files = ", no inode is free" if self.files_free == 0 else ""
         return f"{size(self.free)} of {size(self.total)} free on {self.mount}{files}"
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One kind of thing that takes space; `freeable` bytes of it can go, `items` are the largest first."""
-
-    kind: str  # applications, backups, images, buildCache, volumes, logs
-    bytes: int
-    freeable: int = 0
-    advice: str = ""
-    items: tuple[dict[str, Any], ...] = field(default=())
 
 
 def filesystems(on: Transport) -> list[Filesystem]:
@@ -91,16 +80,6 @@ def uses(on: Transport) -> list[Use]:
             found.append(Use("images", 0, 0, f"not known: {error.message}"))
     found.append(_logs(on))
     return sorted(found, key=lambda use: use.bytes, reverse=True)
-
-
-def size(number: int) -> str:
-    """Bytes in words."""
-    if number < 0:
-        return "?"
-    for unit, count in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if number >= count:
-            return f"{number / count:.1f} {unit}"
-    return f"{number} B"
 
 
 # --- how ---

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import IkomaError, StepError
 from ..transport.base import Transport
 from . import application, releases
-from .disk import Use
+from .disk_use import Use
 from .engine import Engine, engine
 
 _BUILT = ("com.docker.compose.image.builder", "com.docker.compose.project")

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from ..arguments import AppName
 from ..model import Access, Outcome, changed, ok
-from ..platform import diagnosis, disk, freeing, postgres
+from ..platform import diagnosis, disk, disk_use, freeing, postgres
 from ..tool import Scope, tool
 from ..transport.base import Transport
 from .apps import guard
@@ -55,7 +55,7 @@ def show_disk(on: Transport) -> Outcome:
         "freeable": freeable,
     }
     said = "; ".join(one.said for one in full or disks)
-    return ok(result, f"{said}; {disk.size(freeable)} can be freed")
+    return ok(result, f"{said}; {disk_use.size(freeable)} can be freed")
 
 
 @tool("platform.prune", access=Access.ADMIN, changes=True)
@@ -72,9 +72,9 @@ def prune(on: Transport, what: list[Kind] | None = None, keep_backups: AtLeastOn
     freed = freeing.free(on, what or freeing.KINDS, keep_backups)
     total = sum(one.bytes for one in freed)
     gone = any(one.bytes or one.names for one in freed)
-    told = ", ".join(f"{one.kind} {disk.size(one.bytes)}" for one in freed if one.bytes or one.names)
+    told = ", ".join(f"{one.kind} {disk_use.size(one.bytes)}" for one in freed if one.bytes or one.names)
     verb = "would be freed" if on.dry else "freed"
-    message = f"{disk.size(total)} {verb}: {told}" if gone else "there was nothing to free"
+    message = f"{disk_use.size(total)} {verb}: {told}" if gone else "there was nothing to free"
     result: dict[str, Any] = {
         "success": True,
         "message": message,
