@@ -111,6 +111,7 @@ class Tool:
     changes: bool  # may change the host; False: only looks
     repeatable: bool = True  # running it twice is as good as once
     free_form: str | None = None  # the argument that a bare text under the tool's name becomes
+    detaches: bool = False  # heeds `detached` of its road: what it starts then outlives the run
     open: bool = False  # takes any further argument (set_fact): the function then has `**values`
     secrets: tuple[str, ...] = ()  # Python names of arguments never shown
     aliases: Mapping[str, str] = field(default_factory=dict)  # further wire names → Python names
@@ -171,6 +172,7 @@ def tool(
     changes: bool,
     repeatable: bool = True,
     free_form: str | None = None,
+    detaches: bool = False,
     open: bool = False,
     secrets: Iterable[str] = (),
     aliases: Mapping[str, str] | None = None,
@@ -189,6 +191,7 @@ def tool(
             changes,
             repeatable,
             free_form,
+            detaches,
             open,
             tuple(secrets),
             dict(aliases or {}),

@@ -185,7 +185,9 @@ class Call:
     def _retried(self, templar: Templar, retry: Retry) -> Done:
         at = self.step.position
         retries = int(number("retries", retry.retries, templar, at))
-        most = max(retries, 0) + 1
+        if retries <= 0:  # as in Ansible: neither tried again nor asked whether `until` holds
+            return self._attempt(templar)
+        most = retries + 1
         delay = max(number("delay", retry.delay, templar, at), 0.0)
         backoff = max(number("backoff", retry.backoff, templar, at), 1.0)
         for attempt in range(1, most + 1):
@@ -205,6 +207,8 @@ class Call:
             )
             self.run.stopping.wait(delay)
             delay *= backoff
+        # The registered variable counts as Ansible's does once all is in vain: the tries after the first.
+        done = replace(done, extra={**done.extra, "attempts": retries})
         if done.failed:
             return done
         told = ", ".join(map(str, retry.until))
@@ -222,6 +226,8 @@ class Call:
             done = self._called(templar)
         except Exception as error:
             done = outcomes.of_error(error, self.step.position)
+        if self.step.async_seconds and "started" not in done.registered():
+            done = replace(done, extra={**done.extra, "started": 1, "finished": 1})
         if self.step.changed_when is None and self.step.failed_when is None:
             return done
         return done if done.skipped or done.unreachable else self._judged(templar, done)
@@ -239,7 +245,8 @@ class Call:
         kwargs = prepared.bind(values)
         dry = reach.is_dry(run, self.step, templar)
         delegate = reach.delegate(self.step, templar)
-        way = reach.road(run, self.host, self.step, templar, dry, delegate)
+        detached = reach.background_limit(self.step, templar) if reach.goes_on(self.step, templar, dry) else None
+        way = reach.road(run, self.host, self.step, templar, dry, delegate, detached=detached)
         way.progress = self._progress
         auto = self.step.auto_rollback and not dry and not self._captured and self.frame.kind != "rollback"
         kept = dict(kwargs) if auto else None
@@ -253,7 +260,14 @@ class Call:
             if kept is not None:
                 self._capture(way, kept, delegate)
             touched, self.touched = self.touched, True
-            done = outcomes.of_outcome(called_in_time(prepared.tool.function, way, kwargs))
+            if detached is not None and not prepared.tool.detaches:
+
+                def apart(name: str) -> Transport:
+                    return reach.road(run, self.host, self.step, templar, dry, delegate, apart=name)
+
+                done = outcomes.of_outcome(run.background.start(prepared.tool, apart, kwargs, detached))
+            else:
+                done = outcomes.of_outcome(called_in_time(prepared.tool.function, way, kwargs))
             self.touched = touched or done.changed or done.failed
         if self.hidden:
             run.secrets.add_hidden(done.outcome.result)

@@ -61,11 +61,12 @@ def include_role(
     rolespec_validate: check its arguments where the role declares them
     apply: keywords for the steps that it brings
     """
-    parts = {
+    parts: dict[str, str | bool] = {
         "tasks_from": tasks_from,
         "vars_from": vars_from,
         "defaults_from": defaults_from,
         "handlers_from": handlers_from,
+        "validate": rolespec_validate,
     }
     return ok({"include_role": name, "parts": parts, "public": public})
 

@@ -55,7 +55,6 @@ class PlayRun:
         for host in hosts:
             host.ended, host.ended_role = False, None
             host.notified.clear()
-        run.play_hosts = [host.name for host in hosts]
         name = self.play.name or (", ".join(map(str, _listed(self.play.hosts))))
         batches = list(self._batches(hosts, templar)) or [[]]
         for turn, batch in enumerate(batches):
@@ -162,14 +161,16 @@ class PlayRun:
             return self.handlers.flush(hosts)
         prepared = self.prepared(step)
         failed: Failed = {}
+        refreshed = False
         for host in hosts:
             call = Call(self, prepared, host, frame)
             done = call.perform()
             if done.outcome.status.bad:
                 if settle(self, call, done):
                     failed[host.name] = host
-            elif not done.skipped:
+            elif not done.skipped and not refreshed:
                 self._steer(word, host, step)
+                refreshed = word == "refresh_inventory"  # which is the same for all of them
         return failed
 
     def _steer(self, word: str, host: HostRun, step: Step) -> None:
@@ -195,7 +196,7 @@ class PlayRun:
         elif word == "reset_connection":
             run.roads.forget((host.name,))
         elif word == "refresh_inventory":
-            run.warn("refresh_inventory does nothing: the inventory was read before the run", step.position)
+            run.refresh()
 
     # --- hosts ---
 
@@ -208,6 +209,7 @@ class PlayRun:
             found = {name: host for name, host in found.items() if name in wanted}
         if not found:
             run.warn(f"no hosts match {', '.join(map(str, _listed(pattern)))}", self.play.position)
+        run.play_hosts = list(found)  # in the inventory's order, whatever order the play takes them in
         return [run.host(host.name) for host in self._ordered(list(found.values()))]
 
     def _ordered(self, hosts: list[Host]) -> list[Host]:

@@ -18,7 +18,7 @@ _PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pa
 # Tools that work on the runner alone, so that no host is connected to for their sake.
 RUNNERS_OWN = frozenset(
     ("debug", "set_fact", "include_vars", "assert", "fail", "pause", "add_host", "group_by", "include_tasks",
-     "include_role", "meta")
+     "include_role", "meta", "validate_argument_spec")
 )  # fmt: skip
 
 
@@ -38,8 +38,13 @@ def is_dry(run: RunState, step: Step, templar: Templar) -> bool:
     return run.options.check if step.check_mode is None else truth(step.check_mode, templar)
 
 
-def road(run: RunState, host: HostRun, step: Step, templar: Templar, dry: bool, to: str | None) -> Transport:
-    """The open road for one call of a tool. Raises Unreachable, StepError."""
+def road(
+    run: RunState, host: HostRun, step: Step, templar: Templar, dry: bool, to: str | None, apart: str = "",
+    detached: float | None = None,
+) -> Transport:  # fmt: skip
+    """The open road for one call of a tool. Raises Unreachable, StepError.
+
+    `apart` names a connection of its own; `detached` is how long a command goes on by itself."""
     variables: Mapping[str, Any] = templar.variables
     if to is not None and to != host.name:
         found = run.host(to).variables
@@ -48,7 +53,11 @@ def road(run: RunState, host: HostRun, step: Step, templar: Templar, dry: bool, 
     said = _said(run, step, templar)
     key = (to, host.name) if to is not None and to != host.name else (host.name,)
     key = (*key, *(f"{name}={value}" for name, value in said.items()))
-    timeout = number("timeout", step.timeout, templar, step.position) if step.timeout else _async(step, templar)
+    if apart:
+        key = (*key, apart)
+    timeout = number("timeout", step.timeout, templar, step.position) if step.timeout else 0.0
+    if not timeout and detached is None and not apart:
+        timeout = background_limit(step, templar)
     if step.tool in RUNNERS_OWN:
         name = to or host.name
         return LazyRoad(
@@ -61,23 +70,24 @@ def road(run: RunState, host: HostRun, step: Step, templar: Templar, dry: bool, 
     if step.become.enabled is not None or run.options.become or "ansible_become" in variables:
         way = _become(run, key, way, step, templar, variables)
     env = environment(step, templar) if step.environment else {}
-    if timeout or env:
-        return StepRoad(way, env, timeout or None)
+    if timeout or env or detached is not None:
+        return StepRoad(way, env, timeout or None, detached)
     return way
 
 
-def _async(step: Step, templar: Templar) -> float:
-    """`async` with a poll is a step with a time limit; without one the step would outlive its own end."""
-    if not step.async_seconds:
-        return 0.0
-    seconds = number("async", step.async_seconds, templar, step.position)
-    if seconds and not number("poll", step.poll, templar, step.position):
-        raise StepError(
-            "async with poll: 0 is not there yet",
-            remedy="Give it a poll, or have the command start a service of its own.",
-            position=step.position,
-        )
-    return seconds
+def background_limit(step: Step, templar: Templar) -> float:
+    """How many seconds `async` gives the step, 0 where it says nothing."""
+    return number("async", step.async_seconds, templar, step.position) if step.async_seconds else 0.0
+
+
+def goes_on(step: Step, templar: Templar, dry: bool) -> bool:
+    """Whether the step is not waited for. Raises StepError for a tool of which there is nothing to wait for."""
+    if dry or not background_limit(step, templar) or number("poll", step.poll, templar, step.position):
+        return False
+    if step.tool in RUNNERS_OWN:
+        raise StepError(f"{step.tool} cannot go on in the background", remedy="Leave out async and poll.",
+                        position=step.position)  # fmt: skip
+    return True
 
 
 def _said(run: RunState, step: Step, templar: Templar) -> dict[str, Any]:

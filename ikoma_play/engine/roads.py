@@ -68,10 +68,14 @@ class Roads:
 class StepRoad(Transport):
     """A road for the length of one step: its environment in every command, and its deadline."""
 
-    def __init__(self, inner: Transport, env: Mapping[str, str], timeout: float | None) -> None:
+    def __init__(
+        self, inner: Transport, env: Mapping[str, str], timeout: float | None, detached: float | None = None
+    ) -> None:
         self.inner: Transport = inner
         self.host = inner.host
         self.dry = inner.dry
+        self.local = inner.local
+        self.detached = detached
         self.env = env
         self.timeout = timeout
         self.until = None if timeout is None else monotonic() + timeout

@@ -22,6 +22,7 @@ from ..language.variables import Computed, HostVariables, HostVars, Layers, Play
 from ..model import EMPTY, Event, Host, Node, Observer, Position, StepFinished, StepStarted, Warned
 from ..tool import Toolbox
 from ..transport.base import Transport
+from .background import Background
 from .facts import FactsOnDemand
 from .hosts import HostRun
 from .locking import Held, Locking
@@ -48,6 +49,9 @@ class Inventory(Protocol):
 
     def beside(self, playbook_dir: str) -> Inventory:
         """The same with the group_vars and host_vars beside a playbook; raises FaultsFound."""
+
+    def again(self) -> Inventory:
+        """The inventory as its sources say now; raises FaultsFound."""
 
 
 @dataclass(slots=True)
@@ -76,6 +80,7 @@ class RunState:
         self.secrets = Secrets()
         self.layers = Layers()
         self.stopping = Flag()
+        self.background = Background(self.stopping)
         self.held = Held(self.id, None if options.check else locking, self.stopping.is_set)
         self.playbook_dir = ""
         self.confirm = options.confirm
@@ -152,6 +157,11 @@ class RunState:
         for name, host in self.hosts.items():
             if name in self.inventory.hosts:
                 host.variables.rebase(self.inventory.hosts[name])
+
+    def refresh(self) -> None:
+        """Read the inventory again: later plays take their hosts from it, all steps its variables."""
+        self.given_inventory = self.given_inventory.again()
+        self.enter(self.playbook_dir)
 
     def add_host(self, host: Host, values: Mapping[str, Any]) -> None:
         """A host that a step added, or one that it gave further variables."""
@@ -282,6 +292,7 @@ class RunState:
         return list(self._pool.map(work, hosts))
 
     def close(self) -> None:
+        self.background.wait()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self.roads.close()

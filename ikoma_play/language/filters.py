@@ -18,8 +18,11 @@ from .filter_table import FILTERS, named, wrong
 def install(environment: Environment) -> None:
     """Put the table, and Jinja's lazy filters as ones that give lists, into an environment."""
     environment.filters.update(FILTERS)
-    for name in ("map", "select", "reject", "selectattr", "rejectattr", "batch", "slice"):
+    for name in ("map", "select", "reject", "selectattr", "rejectattr", "batch", "slice", "items"):
         environment.filters[name] = _listed(environment.filters[name])
+    environment.filters["reverse"] = reverse
+    for name, work in list(environment.filters.items()):
+        environment.filters[f"ansible.builtin.{name}"] = work
 
 
 def _listed(lazy: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,6 +31,11 @@ def _listed(lazy: Callable[..., Any]) -> Callable[..., Any]:
         return list(lazy(*args, **kwargs))
 
     return eager
+
+
+def reverse(value: Any) -> Any:
+    found = standard.do_reverse(value)
+    return found if isinstance(found, str) else list(found)
 
 
 # --- Presence and truth ----------------------------------------------------------------------------
@@ -64,6 +72,8 @@ def ternary(value: Any, true_val: Any, false_val: Any, none_val: Any = None) -> 
 
 @named("type_debug")
 def type_debug(value: Any) -> str:
+    if isinstance(value, Undefined):
+        return "Undefined"
     for kind in (str, dict, list):
         if isinstance(value, kind):  # whatever else our own kinds know
             return kind.__name__
@@ -73,29 +83,30 @@ def type_debug(value: Any) -> str:
 # --- Data formats ----------------------------------------------------------------------------------
 
 
-def plain(value: Any) -> Any:
-    """The value made of what JSON knows: our own mappings become dict, tuples and sets lists."""
+def plain(value: Any, moment: Callable[[Any], str] = str) -> Any:
+    """The value made of what JSON knows: our own mappings become dict, tuples and sets lists, and points in time
+    what `moment` makes of them."""
     if isinstance(value, Undefined):
         value._fail_with_undefined_error()
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): plain(each, moment) for key, each in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted((plain(each) for each in value), key=str)
+        return sorted((plain(each, moment) for each in value), key=str)
     if isinstance(value, (list, tuple)) or (isinstance(value, Iterable) and not isinstance(value, (str, bytes))):
-        return [plain(each) for each in value]
+        return [plain(each, moment) for each in value]
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, str):
         return str(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return moment(value) if hasattr(value, "isoformat") else str(value)
 
 
 @named("to_json")
 def to_json(value: Any, **options: Any) -> str:
     options.pop("vault_to_text", None), options.pop("preprocess_unsafe", None)
-    return json.dumps(plain(value), **options)
+    return json.dumps(plain(value, lambda moment: moment.isoformat()), **options)
 
 
 @named("to_nice_json")
@@ -268,27 +279,27 @@ def symmetric_difference(a: Any, b: Any) -> list[Any]:
 
 @named("zip")
 def zip_lists(*lists: Any) -> list[Any]:
-    return [list(each) for each in zip(*lists, strict=False)]
+    return list(zip(*lists, strict=False))
 
 
 @named("zip_longest")
 def zip_longest(*lists: Any, fillvalue: Any = None) -> list[Any]:
-    return [list(each) for each in itertools.zip_longest(*lists, fillvalue=fillvalue)]
+    return list(itertools.zip_longest(*lists, fillvalue=fillvalue))
 
 
 @named("product")
 def product(*lists: Any, repeat: int = 1) -> list[Any]:
-    return [list(each) for each in itertools.product(*lists, repeat=repeat)]
+    return list(itertools.product(*lists, repeat=repeat))
 
 
 @named("permutations")
 def permutations(value: Any, length: int | None = None) -> list[Any]:
-    return [list(each) for each in itertools.permutations(value, length)]
+    return list(itertools.permutations(value, length))
 
 
 @named("combinations")
 def combinations(value: Any, length: int) -> list[Any]:
-    return [list(each) for each in itertools.combinations(value, length)]
+    return list(itertools.combinations(value, length))
 
 
 @named("extract")
@@ -301,7 +312,7 @@ def extract(environment: Environment, item: Any, container: Any, morekeys: Any =
 @named("subelements")
 def subelements(value: Any, path: Any, skip_missing: bool = False) -> list[Any]:
     parts = path.split(".") if isinstance(path, str) else list(path)
-    pairs: list[list[Any]] = []
+    pairs: list[tuple[Any, Any]] = []
     for element in value.values() if isinstance(value, Mapping) else value:
         inner: Any = element
         for part in parts:
@@ -315,7 +326,7 @@ def subelements(value: Any, path: Any, skip_missing: bool = False) -> list[Any]:
             inner = inner[part]
         if not isinstance(inner, list):
             raise wrong(f"subelements: {path!r} is not a list")
-        pairs.extend([element, each] for each in inner)
+        pairs.extend((element, each) for each in inner)
     return pairs
 
 

@@ -55,10 +55,7 @@ def regex_search(value: Any, pattern: str, *groups: str, ignorecase: bool = Fals
 
 @named("regex_findall")
 def regex_findall(value: Any, pattern: str, multiline: bool = False, ignorecase: bool = False) -> list[Any]:
-    return [
-        list(each) if isinstance(each, tuple) else each
-        for each in re.findall(pattern, str(value), flags(ignorecase, multiline))
-    ]
+    return re.findall(pattern, str(value), flags(ignorecase, multiline))
 
 
 @named("regex_escape")
@@ -183,10 +180,10 @@ _path_filter("expanduser", os.path.expanduser)
 _path_filter("expandvars", os.path.expandvars)
 _path_filter("realpath", os.path.realpath)
 _path_filter("normpath", posixpath.normpath)
-_path_filter("splitext", lambda path: list(posixpath.splitext(path)))
+_path_filter("splitext", posixpath.splitext)
 _path_filter("win_basename", ntpath.basename)
 _path_filter("win_dirname", ntpath.dirname)
-_path_filter("win_splitdrive", lambda path: list(ntpath.splitdrive(path)))
+_path_filter("win_splitdrive", ntpath.splitdrive)
 _path_filter("fileglob", lambda pattern: files_like(pattern))
 
 

@@ -60,6 +60,7 @@ class Inventory:
         self.playbook = playbook
         self.warnings = tuple(warnings)
         self.sources = tuple(draft.sources)
+        self.asked: tuple[str, ...] = ()  # what it was loaded from, to load it again
         self.path = next(iter(draft.sources), "")
         self.directory = (self.path if os.path.isdir(self.path) else os.path.dirname(self.path)) if self.path else ""
         self.groups: Mapping[str, Group] = _groups(draft)
@@ -131,6 +132,10 @@ class Inventory:
                 unknown.remove(term)
         return found, unknown
 
+    def again(self) -> Inventory:
+        """The inventory as its sources say now. Raises FaultsFound."""
+        return load_inventory(self.asked)
+
     def beside(self, playbook_dir: str) -> Inventory:
         """This inventory with the group_vars and host_vars beside a playbook. Raises FaultsFound."""
         folder = os.path.abspath(playbook_dir or ".")
@@ -162,13 +167,15 @@ def load_inventory(sources: Sequence[str]) -> Inventory:
     faults = Faults()
     draft = Draft(faults)
     folders: dict[str, None] = {}
-    for source in [sources] if isinstance(sources, str) else sources:
+    asked = [sources] if isinstance(sources, str) else sources
+    for source in asked:
         folder = read_source(os.fspath(source), draft)
         if folder is not None:
             folders[folder] = None
     draft.finish()
     read = [VariableFolders.read(folder, draft.groups, draft.hosts, faults) for folder in folders]
     inventory = Inventory(draft, [found for found in read if not found.is_empty], warnings=faults.warnings)
+    inventory.asked = tuple(map(os.fspath, asked))
     faults.raise_if_any(inventory)
     return inventory
 

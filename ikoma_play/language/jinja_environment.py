@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -68,6 +68,7 @@ class Missing(StrictUndefined):
         return self
 
 
+VIEWS: tuple[type[Any], ...] = (Iterator, range, KeysView, ValuesView, ItemsView)
 TEMPLAR = "__templar"  # the entry of a context that leads to our variables; included templates get it too
 
 
@@ -103,6 +104,13 @@ class UndefinedInValue(TemplateFailed):
     """A variable's own value names something undefined; `default` may still save the day."""
 
 
+def _printed(value: Any) -> Any:
+    """What stands in a text for a value: nothing for None, a list for what only gives its values one by one."""
+    if value is None:
+        return ""
+    return list(value) if isinstance(value, VIEWS) else value
+
+
 @lru_cache(maxsize=1)
 def environment() -> SandboxedEnvironment:
     """The one environment, with Ansible's filters, tests and lookups."""
@@ -112,7 +120,7 @@ def environment() -> SandboxedEnvironment:
         undefined=Missing,
         trim_blocks=True,
         keep_trailing_newline=True,
-        finalize=lambda value: "" if value is None else value,
+        finalize=_printed,
         extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
         cache_size=0,
     )

@@ -27,6 +27,8 @@ def named(*names: str) -> Callable[[_F], _F]:
 
 def install(environment: Environment) -> None:
     environment.tests.update(TESTS)
+    for name, work in list(environment.tests.items()):
+        environment.tests[f"ansible.builtin.{name}"] = work
 
 
 # --- What a step came to ---------------------------------------------------------------------------
@@ -115,6 +117,26 @@ def match(value: Any, pattern: str = "", ignorecase: bool = False, multiline: bo
 def url(value: Any, schemes: list[str] | None = None) -> bool:
     found = re.match(r"([a-z][a-z0-9+.-]*)://[^/\s]+", str(value), re.IGNORECASE)
     return found is not None and (schemes is None or found[1] in schemes)
+
+
+@named("uri")
+def uri(value: Any, schemes: list[str] | None = None) -> bool:
+    found = re.match(r"([a-z][a-z0-9+.-]*):\S", str(value), re.IGNORECASE)
+    return found is not None and (schemes is None or found[1] in schemes)
+
+
+@named("urn")
+def urn(value: Any) -> bool:
+    return uri(value, ["urn"])
+
+
+@named("vaulted_file")
+def vaulted_file(value: Any) -> bool:
+    try:
+        with open(str(value), "rb") as file:
+            return file.read(15) == b"$ANSIBLE_VAULT;"
+    except OSError as error:
+        raise TemplateFailed(f"the test 'vaulted_file' cannot read {value}: {error.strerror}") from error
 
 
 @named("vault_encrypted")

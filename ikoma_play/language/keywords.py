@@ -167,7 +167,6 @@ KEYWORDS: tuple[Keyword, ...] = (
         ("with_cartesian", Kind.ANY, "Loop over every combination of several lists."),
         ("with_subelements", Kind.ANY, "Loop over lists inside the entries of a list."),
         ("with_fileglob", Kind.ANY, "Loop over files of the runner."),
-        ("with_filetree", Kind.ANY, "Loop over a tree of files of the runner."),
         ("with_first_found", Kind.ANY, "The first file that is there."),
         ("with_flattened", Kind.ANY, "Loop over lists, flattened altogether."),
         ("with_indexed_items", Kind.ANY, "Loop over a list with positions: item.0 and item.1."),
@@ -178,6 +177,12 @@ KEYWORDS: tuple[Keyword, ...] = (
         ("with_env", Kind.ANY, "Loop over environment variables of the runner."),
         ("with_vars", Kind.ANY, "Loop over the values of variables."),
         ("with_varnames", Kind.ANY, "Loop over names of variables that match."),
+        ("with_pipe", Kind.ANY, "Loop over what commands of the runner print."),
+        ("with_url", Kind.ANY, "Loop over the lines at web addresses."),
+        ("with_template", Kind.ANY, "Loop over rendered template files."),
+        ("with_csvfile", Kind.ANY, "Loop over cells of a CSV file, found by key."),
+        ("with_ini", Kind.ANY, "Loop over values of an INI file."),
+        ("with_password", Kind.ANY, "Loop over passwords kept in files of the runner."),
     ),
     *_all((HANDLER,), False, ("listen", Kind.NAMES, "Further words that notify this handler.")),
     # Uses of a role and of a playbook.
@@ -226,6 +231,7 @@ LEFT_OUT = {
     "su": "Use become: true with become_method: su.",
     "user": "Use remote_user.",
     "accelerate": "It is gone from Ansible as well; connections stay open anyway.",
+    "with_filetree": "Use with_fileglob, or the tool find with delegate_to: localhost.",
     "include": "Use import_tasks, include_tasks or import_playbook.",
 }
 DIRECTIVES = ("import_tasks", "import_role", "include_tasks", "include_role", "import_playbook")

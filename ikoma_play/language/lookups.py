@@ -19,6 +19,7 @@ from ..errors import IkomaError, TemplateFailed
 from ..spelling import did_you_mean
 from . import lookups_files
 from .filters import flatten, subelements
+from .host_patterns import choose
 from .lookup_table import Asker, named
 
 LOOKUPS = lookups_files.LOOKUPS
@@ -269,4 +270,25 @@ def _alphabet(chars: Any) -> str:
 
 @named("config")
 def config(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    raise TemplateFailed("lookup 'config' asks for Ansible's own settings, which are not used here")
+    """The few of Ansible's settings that mean something here too."""
+    roles = os.environ.get("ANSIBLE_ROLES_PATH", "").split(":")
+    known: dict[str, Any] = {
+        "DEFAULT_FORKS": templar.variables.get("ansible_forks"),
+        "DEFAULT_ROLES_PATH": [os.path.expanduser(place) for place in roles if place],
+        "DEFAULT_BECOME_USER": "root",
+        "DEFAULT_BECOME_METHOD": "sudo",
+    }
+    for term in map(str, terms):
+        if term not in known and "default" not in options:
+            raise TemplateFailed(
+                f"lookup 'config': {term} is a setting of Ansible that has no meaning here",
+                remedy=f"It knows {', '.join(known)}.",
+            )
+    return [known.get(str(term), options.get("default")) for term in terms]
+
+
+@named("inventory_hostnames")
+def inventory_hostnames(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    """The names of the hosts that patterns choose."""
+    groups = templar.variables["groups"]
+    return choose(terms, groups, groups["all"])[0]

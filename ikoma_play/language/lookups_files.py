@@ -136,6 +136,11 @@ def csvfile(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[A
 def ini(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     import configparser
 
+    names = []
+    for term in map(str, terms):  # `key section=sec file=name.ini` is the older way to write options
+        name, *pairs = shlex.split(term) if re.search(r"\s\w+=", term) else [term]
+        names.append(name)
+        options = {**options, **dict(pair.split("=", 1) for pair in pairs)}
     parser = configparser.ConfigParser(allow_no_value=bool(options.get("allow_no_value", False)), interpolation=None)
     if options.get("case_sensitive"):
         parser.optionxform = str  # type: ignore[assignment,method-assign]
@@ -143,8 +148,8 @@ def ini(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     section = str(options.get("section", "global"))
     parser.read_string(f"[{section}]\n{text}" if options.get("type") == "properties" else text)
     if options.get("re"):
-        return [value for term in terms for name, value in parser.items(section) if re.match(str(term), name)]
-    return [parser.get(section, str(term), fallback=options.get("default", "")) for term in terms]
+        return [value for term in names for name, value in parser.items(section) if re.match(term, name)]
+    return [parser.get(section, name, fallback=options.get("default", "")) for name in names]
 
 
 __all__ = ["LOOKUPS"]

@@ -73,6 +73,7 @@ def load_role(
     vars_from: str = "main",
     defaults_from: str = "main",
     handlers_from: str = "main",
+    validate: bool = True,
     params: Mapping[str, Any] | None = None,
 ) -> LoadedRole:
     """A role that `inherit`, an include_role step, brings. Raises FaultsFound."""
@@ -88,6 +89,7 @@ def load_role(
         defaults_from=defaults_from,
         handlers_from=handlers_from,
         repeatable=True,
+        validate=validate,
     )
     nodes = reader.use(use, _handed_down(inherit))
     if not nodes:

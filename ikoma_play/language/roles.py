@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..model import EMPTY, Block, Node, Position, RoleRef
+from ..model import EMPTY, Block, Node, Position, RoleRef, Step
 from ..spelling import did_you_mean
 from .calls import Call
 from .composing import SUFFIXES, Reading, Unreadable, main_file
 from .faults import shown_path
 from .keywords import LEVELS, ROLE
 from .levels import Level
+from .role_arguments import options_of, specs_of, without_templates
 from .steps import StepReader
 from .text import Entries, position_of
-from .values import check_variable_names, has_template, keyword_values, what_it_is
+from .values import check_variable_names, has_template, keyword_values, said_no, what_it_is
 
 # Keys of a role's entry in `dependencies` that say where to install it from, not how to use it.
 _INSTALLATION = frozenset(("src", "scm", "version", "galaxy_info"))
@@ -37,6 +38,7 @@ class RoleUse:
     handlers_from: str = "main"
     repeatable: bool = False  # may run again although the same use was there before
     public: bool = True
+    validate: bool = True  # begin with the check of its arguments, where the role declares them
 
 
 @dataclass
@@ -81,6 +83,7 @@ class RoleReader:
             handlers_from=args.get("handlers_from") or "main",
             repeatable=args.get("allow_duplicates") is not False,
             public=args.get("public") is not False,
+            validate=not said_no(args.get("rolespec_validate")),
         )
         return self.use(use, inside)
 
@@ -140,6 +143,8 @@ class RoleReader:
         steps = self._steps(path, "tasks", use.tasks_from, inside, use.at)
         rollback = self.steps.rollback(use.said.get("rollback"), inside, os.path.join(path, "tasks"))
         position = position_of(use.at) or Position(shown_path(path), 1)
+        if use.validate and (check := _check(use, ref, inside, position, self.reading.files)):
+            steps = (check, *steps)
         return (*nodes, Block(steps, position, use.phase or name, rollback=rollback, role=ref))
 
     def _suspect(self, ref: RoleRef, about: Mapping[str, Any]) -> None:
@@ -268,6 +273,24 @@ class RoleReader:
         known = [entry.partition(".")[0] for entry in os.listdir(folder)] if os.path.isdir(folder) else []
         text = f"the role '{os.path.basename(path)}' has no file {kind}/{name}"
         self.faults.add("missing-file", text, at, did_you_mean(name, known))
+
+
+def _check(use: RoleUse, ref: RoleRef, inside: Level, position: Position, files: dict[str, None]) -> Step | None:
+    """The step that checks the arguments of this use, where the role's meta describes them."""
+    entry = str(use.tasks_from).partition(".")[0]
+    if not os.path.isdir(os.path.join(ref.path, "meta")):
+        return None
+    spec = specs_of(ref.path).get(entry)
+    if spec is None:
+        return None
+    files.update(dict.fromkeys(os.path.join(ref.path, "meta", name) for name in os.listdir(f"{ref.path}/meta")))
+    about = spec.get("short_description")
+    called = {"type": "role", "name": ref.name, "argument_spec_name": entry, "path": ref.path}
+    fields = {**inside.fields, "tags": inside.fields.get("tags", frozenset()) | {"always"}, "notify": ()}
+    options = {name: without_templates(option) for name, option in options_of(spec).items()}
+    arguments = {"argument_spec": options, "provided_arguments": dict(use.params), "validate_args_context": called}
+    name = f"Check the arguments of {ref.name}" + (f": {about}" if isinstance(about, str) else "")
+    return Step("validate_argument_spec", arguments, position, name, **fields)
 
 
 def _shipped() -> str:

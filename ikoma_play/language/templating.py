@@ -7,7 +7,7 @@ again, and neither is anything that came from a host, so output with `{{` in it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +20,7 @@ from ..spelling import nearest
 from .jinja_environment import (
     OMIT,
     TEMPLAR,
+    VIEWS,
     Find,
     Missing,
     Omit,
@@ -32,7 +33,7 @@ from .template_files import render_file
 from .template_needs import Needs, names, needs
 from .text import Revealed, Vaulted
 
-_VIEWS: tuple[type[Any], ...] = (Iterator, range, KeysView, ValuesView, ItemsView)
+_LISTED: tuple[type[Any], ...] = (tuple, *VIEWS)
 
 
 # --- Variables -------------------------------------------------------------------------------------
@@ -267,7 +268,7 @@ class Templar:
             raise
         except Exception as error:
             raise _failed(text, str(error) or type(error).__name__, offset_of(text, None)) from error
-        return list(value) if isinstance(value, _VIEWS) else value
+        return list(value) if isinstance(value, _LISTED) else value
 
     def _undefined(self, error: UndefinedVariable, text: str) -> NoReturn:
         if error.name is not None and error.obj is missing:

@@ -102,6 +102,11 @@ def _flag(value: Any) -> Any:
     raise _Wrong
 
 
+def said_no(value: Any) -> bool:
+    """Whether an argument that is true unless said otherwise was said to be false."""
+    return value is False or (isinstance(value, str) and value.strip().lower() in _FALSE)
+
+
 def _number(value: Any) -> Any:
     if has_template(value):
         return value

@@ -42,6 +42,7 @@ TOOLS = Toolbox(
         "ikoma_play.tools.general.saying": ("debug", "assert", "fail", "ping"),
         "ikoma_play.tools.general.variables": ("set_fact", "include_vars"),
         "ikoma_play.tools.general.commands": ("command", "shell", "raw", "script"),
+        "ikoma_play.tools.general.background": ("async_status",),
         "ikoma_play.tools.general.copying": ("copy", "template", "assemble"),
         "ikoma_play.tools.general.file": ("file",),
         "ikoma_play.tools.general.looking": ("stat", "slurp", "find", "fetch", "tempfile"),
@@ -53,6 +54,7 @@ TOOLS = Toolbox(
         "ikoma_play.tools.general.repository": ("git",),
         "ikoma_play.tools.general.accounts": ("group", "user", "authorized_key"),
         "ikoma_play.tools.general.packages": ("apt", "package", "pip"),
+        "ikoma_play.tools.general.role_check": ("validate_argument_spec",),
         "ikoma_play.tools.general.naming": ("hostname", "known_hosts"),
         # What only the engine can do.
         "ikoma_play.engine.directives": ("include_tasks", "include_role", "meta", "add_host", "group_by"),

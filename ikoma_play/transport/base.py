@@ -47,6 +47,7 @@ class Transport(ABC):
     host: Host
     dry: bool = False
     local: bool = False  # the host is the runner itself: its files, ports and processes are at hand
+    detached: float | None = None  # seconds: a command that is the whole of a step goes on by itself that long
     progress: Callable[[Progress], None] = staticmethod(ignore)
 
     # --- the verbs that every transport brings ---

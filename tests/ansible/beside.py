@@ -34,6 +34,15 @@ class Came:
     log: str = field(default="", compare=False)
 
 
+def told(message: Any) -> str:
+    """A message as it is compared: JSON, which is what both show, has lists and no tuples; null and "" are alike."""
+    if message is None:
+        return ""
+    return (
+        str(json.loads(json.dumps(message, default=str))) if isinstance(message, (list, tuple, dict)) else str(message)
+    )
+
+
 def prepared(folder: Path, case: Mapping[str, Any]) -> None:
     """An empty folder with the case's files."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -55,10 +64,10 @@ def ours(folder: Path, case: dict[str, Any]) -> Came:
         if event.step is not None and event.step.tool == "debug":
             for one in event.outcome.items or (event.outcome,):
                 if isinstance(one.result, dict) and "msg" in one.result:
-                    said.setdefault(event.host, []).append(str(one.result["msg"]))
+                    said.setdefault(event.host, []).append(told(one.result["msg"]))
     code = status.of_report(ran.report)
-    told = "\n".join(f"{event.title}: {event.outcome.failure}" for event in ran.report.failures)
-    return Came(OURS_AS_ANSIBLES.get(code, code), hosts, said, _files(folder, case), told)
+    log = "\n".join(f"{event.title}: {event.outcome.failure}" for event in ran.report.failures)
+    return Came(OURS_AS_ANSIBLES.get(code, code), hosts, said, _files(folder, case), log)
 
 
 class Ansible:

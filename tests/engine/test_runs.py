@@ -353,7 +353,7 @@ def test_an_observer_that_fails_ends_the_run_after_the_step(tmp_path: Path) -> N
         ("throttle: '{{ word }}'", "throttle wants a number, not 'many'"),
         ("timeout: '{{ word }}'", "timeout wants a number, not 'many'"),
         ("environment: '{{ word }}'", "environment wants a mapping"),
-        ("async: 5, poll: 0", "async with poll: 0 is not there yet"),
+        ("async: '{{ word }}', poll: 0", "async wants a number, not 'many'"),
     ],
 )
 def test_keywords_of_the_wrong_kind_say_what_they_want(keywords: str, said: str, tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from typing import Any
 from ...errors import CommandFailed, StepError
 from ...model import Access, Command, Outcome, Result, Status, changed, ok
 from ...tool import Scope, tool
+from ...transport import background
 from ...transport.base import Transport
 from .placing import host_path
 
+_NOT_STARTED = {127: 2, 126: 13}  # a shell's word for a program that cannot be started → the error that Ansible returns
 VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 
 
@@ -33,7 +35,10 @@ class Call:
     strip: bool = True
 
 
-@tool("command", access=Access.ADMIN, changes=True, repeatable=False, free_form="cmd", aliases={"_raw_params": "cmd"})
+@tool(
+    "command", access=Access.ADMIN, changes=True, repeatable=False, free_form="cmd", detaches=True,
+    aliases={"_raw_params": "cmd"},
+)  # fmt: skip
 def command(
     on: Transport,
     *,
@@ -70,7 +75,10 @@ def command(
     return carry_out(on, Call(tuple(words), words, chdir, creates, removes, text, strip_empty_ends))
 
 
-@tool("shell", access=Access.ADMIN, changes=True, repeatable=False, free_form="cmd", aliases={"_raw_params": "cmd"})
+@tool(
+    "shell", access=Access.ADMIN, changes=True, repeatable=False, free_form="cmd", detaches=True,
+    aliases={"_raw_params": "cmd"},
+)  # fmt: skip
 def shell(
     on: Transport,
     *,
@@ -98,7 +106,10 @@ def shell(
     return carry_out(on, Call((executable, "-c", cmd), cmd, chdir, creates, removes, text, strip_empty_ends))
 
 
-@tool("raw", access=Access.ADMIN, changes=True, repeatable=False, free_form="cmd", aliases={"_raw_params": "cmd"})
+@tool(
+    "raw", access=Access.ADMIN, changes=True, repeatable=False, free_form="cmd", detaches=True,
+    aliases={"_raw_params": "cmd"},
+)  # fmt: skip
 def raw(on: Transport, *, cmd: str, executable: str = "/bin/sh") -> Outcome:
     """Run a line of the host's shell and return what it printed, as it is.
 
@@ -169,19 +180,41 @@ def run(on: Transport, call: Call) -> Outcome:
     started = datetime.now()
     directory = None if call.chdir is None else host_path(on, call.chdir)
     asked = Command(call.argv, stdin=call.stdin, cwd=directory)
+    if on.detached is not None:
+        return _detached(on, call, asked, on.detached)
     result = on.run(asked)
     told = _told(call, result, started)
+    if result.exit_code in _NOT_STARTED and not isinstance(call.shown, str) and not _can_start(on, call, directory):
+        told |= {"rc": _NOT_STARTED[result.exit_code], "cmd": shlex.join(call.argv), "changed": False}
     if not result.ok:
         raise CommandFailed(asked, result, _complaint(call, result), _remedy(call, result), returned=told)
     warnings = (f"{result.dropped} bytes of output were too much to keep",) if result.dropped else ()
     return changed(told, warnings=warnings)
 
 
+def _detached(on: Transport, call: Call, asked: Command, limit: float) -> Outcome:
+    """Start the command and leave it to itself: async with poll 0."""
+    name = background.new_id()
+    folder = background.start(on, name, asked, limit, {"cmd": call.shown, "strip": call.strip})
+    return changed(background.promised(name, folder), message=f"goes on in the background as {name}")
+
+
+def _can_start(on: Transport, call: Call, directory: str | None) -> bool:
+    """Whether there is such a program: one that ends with 127 of its own accord has run."""
+    look = ("sh", "-c", 'found=$(command -v -- "$1") && test -x "$found"', "sh", call.argv[0])
+    return on.run(Command(look, cwd=directory, changes=False)).ok
+
+
 def _told(call: Call, result: Result, started: datetime) -> dict[str, Any]:
-    values: dict[str, Any] = {"rc": result.exit_code, "cmd": call.shown}
+    return returned(call.shown, call.strip, result, started)
+
+
+def returned(shown: Any, strip: bool, result: Result, started: datetime) -> dict[str, Any]:
+    """What Ansible's command tools return of a command that has run."""
+    values: dict[str, Any] = {"rc": result.exit_code, "cmd": shown}
     for name, output in (("stdout", result.stdout), ("stderr", result.stderr)):
         text = output.decode("utf-8", "replace")
-        values[name] = text.rstrip("\r\n") if call.strip else text
+        values[name] = text.rstrip("\r\n") if strip else text
     length = timedelta(seconds=result.seconds)
     values |= {"start": str(started), "end": str(started + length), "delta": str(length)}
     return _with_lines(values)

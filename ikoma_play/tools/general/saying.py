@@ -10,22 +10,23 @@ from ...model import Access, Command, Outcome, Status, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
 
+GREETING = "Hello world!"
+
 
 # What is rendered here is an expression that the caller gives: over HTTP that is for admins only.
 @tool("debug", access=Access.ADMIN, changes=False)
-def debug(on: Transport, *, scope: Scope, msg: Any = None, var: Any = None, verbosity: int = 0) -> Outcome:
+def debug(on: Transport, *, scope: Scope, msg: Any = GREETING, var: Any = None, verbosity: int = 0) -> Outcome:
     """Show a message, or the value of a variable.
 
     msg: what to show; text, or any value
     var: an expression whose value is shown
     verbosity: only with that many -v
     """
-    if msg is not None and var is not None:
+    if msg != GREETING and var is not None:
         raise StepError("debug takes msg or var, not both", remedy="Leave one of them out.")
     if verbosity > int(scope.variables.get("ansible_verbosity", 0)):
         return Outcome(Status.SKIPPED, message=f"shown from -{'v' * verbosity} on")
     if var is None:
-        msg = "Hello world!" if msg is None else msg
         return ok({"msg": msg}, message=in_words(msg))
     if not isinstance(var, str):
         return ok({str(var): var}, message=in_words(var))
@@ -86,9 +87,9 @@ def ping(on: Transport, *, data: str = "pong") -> Outcome:
 
 
 def in_words(value: Any) -> str:
-    """A value for a person: text as it is, everything else as JSON with its lines."""
-    if isinstance(value, str):
-        return value
+    """A value for a person: text as it is, nothing for None, everything else as JSON with its lines."""
+    if value is None or isinstance(value, str):
+        return value or ""
     return json.dumps(value, indent=4, ensure_ascii=False, default=str)
 
 
