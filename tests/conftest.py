@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -13,6 +14,14 @@ from tests.parts.images import busybox_image, python_image
 from tests.parts.platform import Platform
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def audit_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where commands write down what they call, unless a test says otherwise; this machine's own log is no place."""
+    path = tmp_path_factory.mktemp("audit") / "audit.jsonl"
+    os.environ["AUDIT_LOG"] = str(path)
+    return path
 
 
 @pytest.fixture(scope="session")

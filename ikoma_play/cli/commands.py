@@ -16,6 +16,8 @@ COMMANDS = {
     "exec": ("execute", "Call one tool on a host and print its result as JSON."),
     "runs": ("runs", "List runs, or show one with every step."),
     "serve": ("serve", "Offer every tool over HTTP, with keys, roles and an audit log."),
+    "audit": ("audit", "Show who called what, or verify that the log of it is whole."),
+    "keys": ("keys", "List, create, rotate and revoke the keys of the server."),
     "tools": ("tools", "List the tools, or show one tool's arguments."),
     "inventory": ("inventory", "Show groups, hosts and their variables."),
     "vault": ("vault", "Encrypt, decrypt and view files in Ansible Vault's format."),

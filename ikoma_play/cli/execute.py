@@ -16,7 +16,7 @@ from ..language import Inventory
 from ..model import Position, StepFinished
 from ..tool import Tool
 from ..tools import TOOLS
-from . import journaling, options, roads, sources, status
+from . import audits, journaling, options, roads, sources, status
 from .tools import find, kind
 
 HERE = Position("exec", 1)
@@ -56,10 +56,14 @@ def command(name: str, words: tuple[str, ...], **given: Any) -> int:
     )
     gc.enable()
     about = journaling.about_call(tool, given["inventory"])
-    with journaling.journal(about, given["lock_timeout"], keep=tool.changes and not given["dry"]) as journal:
+    with (
+        journaling.journal(about, given["lock_timeout"], keep=tool.changes and not given["dry"]) as journal,
+        audits.kept([hosts], inventory, chosen.extra_vars, changes=tool.changes, dry=given["dry"]) as audit,
+    ):
         report, finished = engine.call(
-            tool, arguments, hosts, inventory, TOOLS, chosen, journal.observers, roads.connect, journal.locks, HERE
-        )
+            tool, arguments, hosts, inventory, TOOLS, chosen, (*journal.observers, *audit), roads.connect,
+            journal.locks, HERE,
+        )  # fmt: skip
     if not finished:
         raise UsageError(f"No host matches {hosts}", remedy="See: ikoma-play inventory")
     _answer(finished, given["as_json"], given["verbosity"])

@@ -84,14 +84,14 @@ def journal(asked: Asked, lock_timeout: float, keep: bool = True) -> Iterator[Jo
     from ..journal.locks import Locks
     from ..journal.recorder import About, Recorder
 
-    claimed = _sandbox_is_here()
+    claimed = sandbox_is_here()
     store = _opened()
     try:
         recorder = Recorder(store, About(asked.inventory, asked.options, asked.variables, asked.files))
         yield Journal((recorder,), Locks(store, lock_timeout, recorder.note))
     finally:
         store.close()
-        if claimed and not _sandbox_is_here():
+        if claimed and not sandbox_is_here():
             _forget()
 
 
@@ -104,7 +104,7 @@ def _opened() -> Store:
         raise UsageError(f"nothing was run: {error.message}", remedy=error.remedy, evidence=error.evidence) from None
 
 
-def _sandbox_is_here() -> bool:
+def sandbox_is_here() -> bool:
     from ..journal.opening import DEFAULT
     from ..platform.sandbox import is_ours
 

@@ -13,7 +13,7 @@ from .. import engine, shipped
 from ..engine.masking import looks_secret
 from ..model import Observer, Step
 from ..tools import TOOLS
-from . import check, faults, journaling, lists, loading, options, roads, sources, status, views
+from . import audits, check, faults, journaling, lists, loading, options, roads, sources, status, views
 
 
 @click.command("run")
@@ -61,8 +61,17 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
     ) as watching:
         chosen = run_options(given, loaded.variables, Asking(watching))
         gc.enable()
-        with journaling.journal(about, given["lock_timeout"], keep=not given["dry"]) as journal:
-            observers: list[Observer] = [*journal.observers, *watching]
+        with (
+            journaling.journal(about, given["lock_timeout"], keep=not given["dry"]) as journal,
+            audits.kept(
+                [play.hosts for playbook in loaded.playbooks for play in playbook.plays],
+                loaded.inventory,
+                loaded.variables,
+                given["limit"],
+                dry=given["dry"],
+            ) as audit,
+        ):
+            observers: list[Observer] = [*journal.observers, *audit, *watching]
             report = engine.run(
                 loaded.playbooks, loaded.inventory, TOOLS, chosen, observers, roads.connect, journal.locks
             )

@@ -16,7 +16,7 @@ from ..errors import AuditError, UsageError
 from ..language import Inventory
 from ..model import Host
 from ..tools import TOOLS
-from . import journaling, options, roads, sources, status
+from . import audits, journaling, options, roads, sources, status
 
 if TYPE_CHECKING:
     from ..audit.log import AuditLog
@@ -167,7 +167,7 @@ class Audit:
 
         path = self.path
         if self._log is None or self._log.path != Path(os.path.realpath(path)):
-            self._log = AuditLog(path)
+            self._log = AuditLog(path, audits.chain_key(audits.setting("AUDIT_KEY_FILE", self._environment.file)))
         return self._log
 
     def demand(self) -> None:

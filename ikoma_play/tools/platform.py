@@ -10,7 +10,7 @@ from typing import Any
 from .. import __version__
 from ..errors import IkomaError, Unavailable
 from ..model import Access, Command, Outcome, changed, ok
-from ..platform import application, postgres, postgres_embedded, sandbox
+from ..platform import api_keys, application, postgres, postgres_embedded, sandbox
 from ..platform.runtime import runtime
 from ..platform.settings import Settings, settings
 from ..tool import tool
@@ -168,7 +168,7 @@ def _remove(on: Transport, found: Settings) -> list[str]:
         return []
     ours = [str(root / name) for name in ("supervisor", "postgres", "images")]
     ours += [path for path in (found.apps_root, found.backups_root) if _below(path, found)]
-    for path in (found.audit_log, found.env_file):
+    for path in (found.audit_log, found.env_file, posixpath.join(posixpath.dirname(found.env_file), api_keys.FILE)):
         if _below(path, found):
             folder, name = posixpath.split(path)
             ours += [entry.path for entry in on.scan(folder) if posixpath.basename(entry.path).startswith(name)]

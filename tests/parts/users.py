@@ -38,7 +38,7 @@ def _demoted(folder: Path) -> Ikoma:
     places = []
     for source, names in ((CHECKOUT, ("ikoma_play", "playbooks", "roles", "inventory.yml")), (libraries, None)):
         places.append(str(_reachable(source, names, folder.parent / f"{folder.name}-{source.name}")))
-    return Ikoma(folder, {"PYTHONPATH": ":".join(places), "HOME": str(folder)}, (*DEMOTED, python))
+    return Ikoma(folder, {"PYTHONPATH": ":".join(places), "HOME": str(folder), "AUDIT_LOG": ""}, (*DEMOTED, python))
 
 
 def _runs(python: str) -> bool:
