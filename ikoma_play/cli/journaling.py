@@ -70,6 +70,14 @@ class Kept:
         recorder = Recorder(self.store, About(self._inventory, asked))
         yield Journal((recorder,), Locks(self.store, self._patience, recorder.note))
 
+    def under_way(self) -> tuple[int, int]:
+        """How many runs of living processes there are, and how many locks they hold."""
+        from ..journal.holder import is_dead, this_process
+
+        here = this_process()
+        runs, locks = self.store.read("running"), self.store.read("all_locks")
+        return sum(not is_dead(row, here) for row in runs), sum(not is_dead(row, here) for row in locks)
+
     def close(self) -> None:
         self.store.close()
 

@@ -64,6 +64,7 @@ def command(**given: Any) -> int:
     from ..server.limiting import Limits
     from ..server.listener import Binding, Server, opened, serve
     from ..server.logs import Log
+    from ..server.metrics import Metrics
     from ..server.tls import certificate
 
     log = Log(given["log_level"])
@@ -83,7 +84,9 @@ def command(**given: Any) -> int:
         parts = _parts(inventory, own, journal, audit, environment)
         calls = Calls(parts, given["threads"] - SPARE)
         limits = Limits(lambda: environment.now.rates)
-        application = Application(Web(calls, keys, limits, log))
+        metrics = Metrics(calls.look, journal.under_way, lambda: calls.running)
+        calls.count = metrics.count
+        application = Application(Web(calls, keys, limits, metrics, log))
         proxy = "unix" if given["trusted_proxy"] == "unix" else given["trusted_proxy"]
         trusted = {"trusted_proxy": proxy, "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
         server = Server(

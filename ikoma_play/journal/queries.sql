@@ -20,6 +20,10 @@ SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT :most;
 -- Runs whose id begins with a text, the newest first.
 SELECT * FROM runs WHERE id LIKE :beginning ORDER BY started DESC, id DESC LIMIT 10;
 
+-- name: running
+-- Whose processes runs are that have not ended, as far as the journal knows.
+SELECT id, host, pid, boot, process_start FROM runs WHERE state = 'running';
+
 -- name: begin_step
 -- A step that is about to touch a host; its number counts the run's entries from 1.
 INSERT INTO steps (run, number, play, host, kind, title, tool, phase, position, occurrence, state, started, arguments)
@@ -64,6 +68,10 @@ ON CONFLICT (name) DO NOTHING;
 -- name: holder
 -- Who holds a lock.
 SELECT * FROM locks WHERE name = :name;
+
+-- name: all_locks
+-- Every lock with its holder.
+SELECT * FROM locks;
 
 -- name: replace_lock
 -- Take a lock over from a run that is known to be dead; changes no row where another was quicker.

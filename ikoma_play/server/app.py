@@ -8,6 +8,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import bottle
@@ -16,13 +18,24 @@ from .. import __version__
 from ..audit.entries import Entry
 from ..model import Access
 from ..platform.api_keys import Key
-from . import bodies, callers
+from . import bodies, callers, openapi
 from .answers import Refusal, unreadable
 from .callers import FindKey
 from .calls import Calls, Request, stopping
 from .limiting import ADDRESS, KEY, Limits
 from .logs import Log
+from .metrics import CONTENT_TYPE, Metrics
 
+PAGES = Path(__file__).parent / "pages"
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+}
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -42,6 +55,7 @@ class Web:
     calls: Calls
     find_key: FindKey
     limits: Limits
+    metrics: Metrics
     log: Log
 
 
@@ -65,13 +79,24 @@ class Application:
         self.web = web
         self.bottle = bottle.Bottle(catchall=True)
         self.bottle.default_error_handler = self._wrong_path
-        self.route("GET", "/health", self._health)
-        self.route("GET", "/capabilities", self._capabilities)
+        self._operations: list[tuple[str, str, openapi.Operation]] = []
         self.route("POST", "/execute/<name:path>", self._execute)
+        self.route("GET", "/health", self._health, HEALTH)
+        self.route("GET", "/capabilities", self._capabilities, CAPABILITIES)
+        self.route("GET", "/metrics", self._metrics, METRICS)
+        self.route("GET", "/openapi.json", self._openapi, OPENAPI)
+        self.route("GET", "/docs", lambda visit: self._page(visit, "docs.html"))
+        self.route("GET", "/docs/<name>", self._page)
 
-    def route(self, method: str, path: str, answer: Callable[..., Any]) -> None:
+    def route(
+        self, method: str, path: str, answer: Callable[..., Any], operation: openapi.Operation | None = None
+    ) -> None:
         """Answer a path. `answer` takes the Visit and the path's parts, and gives an object for JSON, or a
-        bottle.HTTPResponse; it raises Refusal."""
+        bottle.HTTPResponse; it raises Refusal. `operation` describes it in /openapi.json; a path that takes
+        parts is `/runs/<run>` here and `/runs/{run}` there."""
+        if operation is not None:
+            described = re.sub(r"<(\w+)(:\w+)?>", r"{\1}", path)
+            self._operations.append((method, described, operation))
 
         def perform(**parts: str) -> Any:
             visit = bottle.request.environ["ikoma.visit"]
@@ -175,6 +200,29 @@ class Application:
             )
         return {"version": __version__, "role": role.label, "capabilities": listed}
 
+    def _metrics(self, visit: Visit) -> Any:
+        self.role(visit)
+        return bottle.HTTPResponse(self.web.metrics.text(), 200, {"Content-Type": CONTENT_TYPE})
+
+    def _openapi(self, visit: Visit) -> Any:
+        self.role(visit)
+        return self.description
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The document of /openapi.json."""
+        calls = self.web.calls
+        return openapi.document(map(calls.tool, calls.names), self._operations)
+
+    def _page(self, visit: Visit, name: str) -> Any:
+        """The page that shows /openapi.json, and what belongs to it; there is nothing in it that needs a key."""
+        self.web.limits.count(ADDRESS, visit.address)
+        found = PAGES / name
+        if found.parent != PAGES or found.suffix not in KINDS or not found.is_file():
+            raise Refusal(404, "not-found", "there is nothing at this path")
+        headers = {"Content-Type": KINDS[found.suffix], "Content-Security-Policy": PAGE_POLICY}
+        return bottle.HTTPResponse(found.read_bytes(), 200, headers)
+
     def _wrong_path(self, error: bottle.HTTPError) -> str:
         """What Bottle itself refuses: no such path, or not with this method."""
         visit: Visit = bottle.request.environ["ikoma.visit"]
@@ -199,6 +247,24 @@ def _refused(refusal: Refusal, visit: Visit) -> bottle.HTTPResponse:
 def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> bottle.HTTPResponse:
     return bottle.HTTPResponse(_text(value), status, {"Content-Type": "application/json", **(headers or {})})
 
+
+_TEXT, _LIST = {"type": "string"}, {"type": "array", "items": {"type": "object"}}
+_WHO = ("400", "401", "429", "500")  # whatever asks for a key and a role may answer these
+_AS_ROLE = {"parameters": [{"$ref": "#/components/parameters/role"}]}
+HEALTH = openapi.operation(
+    "health", "Whether the server answers; needs no key.",
+    {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}, "version": _TEXT}},
+    ("429", "500", "503"), security=[],
+)  # fmt: skip
+CAPABILITIES = openapi.operation(
+    "capabilities", "The tools, each with its role and whether this call may use it.",
+    {"type": "object", "required": ["version", "role", "capabilities"],
+     "properties": {"version": _TEXT, "role": _TEXT, "capabilities": _LIST}},
+    _WHO, **_AS_ROLE,
+)  # fmt: skip
+METRICS: dict[str, Any] = {**openapi.operation("metrics", "Figures for Prometheus.", {}, _WHO, **_AS_ROLE)}
+METRICS["responses"]["200"] = {"description": "The figures.", "content": {"text/plain": {"schema": _TEXT}}}
+OPENAPI = openapi.operation("openapi", "This document.", {"type": "object"}, _WHO, **_AS_ROLE)
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 

@@ -17,7 +17,7 @@ from ..engine.prepared import hide
 from ..errors import AuditError, FaultsFound, IkomaError, JournalError
 from ..language import Inventory
 from ..language.text import Unsafe
-from ..model import EMPTY, Access, Event, Failure, Host, Observer, Outcome, Position, StepStarted
+from ..model import EMPTY, Access, Event, Failure, Host, Observer, Outcome, Position, Report, StepFinished, StepStarted
 from ..platform.api_keys import Key
 from ..spelling import did_you_mean, listed
 from ..tool import Tool, Toolbox
@@ -92,14 +92,14 @@ class _Told:
 class Calls:
     """Calls under way, and the way to make one."""
 
-    def __init__(self, parts: Parts, most: int, count: Callable[[Tool, str, float], None] | None = None) -> None:
-        """`most` is how many may be under way at once; `count` is told of each: tool, "" or the code of the
-        failure, seconds."""
+    def __init__(self, parts: Parts, most: int) -> None:
+        """`most` is how many may be under way at once."""
         self.parts = parts
         self.names = [name for name in parts.tools.names() if name not in OF_PLAYBOOKS]
         self.stopping = False
         self._most = most
-        self._count = count or (lambda tool, code, seconds: None)
+        # Told of each call: tool, "" or the code of the failure, seconds.
+        self.count: Callable[[Tool, str, float], None] = lambda tool, code, seconds: None
         self._change = Condition()
         self.running = 0
 
@@ -127,7 +127,7 @@ class Calls:
         except Refusal as error:
             refusal = error
         seconds = time.perf_counter() - begun
-        self._count(request.tool, refusal.code if refusal else "", seconds)
+        self.count(request.tool, refusal.code if refusal else "", seconds)
         entry = Entry(
             capability=request.tool.name,
             role=request.role.label,
@@ -156,6 +156,17 @@ class Calls:
                 500, "audit", f"the call was carried out, and could not be written to the audit log: {error.message}",
                 remedy=error.remedy,
             ) from None  # fmt: skip
+
+    def look(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """What a tool that only looks says of the platform's own host; None where it can say nothing."""
+        tool, host = self.tool(name), self.parts.own_host
+        if host is None or tool.changes:
+            return None
+        try:
+            _, finished = self._run(tool, host, arguments, (), None)
+        except IkomaError:
+            return None
+        return finished[-1].outcome.result if finished and not finished[-1].outcome.status.bad else None
 
     # --- before it runs ---
 
@@ -223,6 +234,18 @@ class Calls:
         if not finished:
             raise Refusal(500, "internal", f"{tool.name} came to nothing on {host}")
         return self._result(finished[-1].outcome)
+
+    def _run(
+        self, tool: Tool, host: str, arguments: Mapping[str, Any], observers: Sequence[Observer], locks: Locking | None
+    ) -> tuple[Report, list[StepFinished]]:
+        parts = self.parts
+        known = parts.inventory.hosts.get(host)
+        local = known is None or parts.is_local(known)
+        chosen = engine.Options(play_home=parts.play_home, connection=parts.host_variables() if local else EMPTY)
+        values = {name: as_it_is(value) for name, value in arguments.items()}
+        return engine.call(
+            tool, values, host, parts.inventory, parts.tools, chosen, observers, parts.connect, locks, ORIGIN
+        )
 
     @staticmethod
     def _result(outcome: Outcome) -> Any:

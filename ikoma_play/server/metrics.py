@@ -1,0 +1,89 @@
+"""What Prometheus is told: calls as they were made, and what is looked up when it asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from threading import Lock
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from ..tool import Tool
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+STALE = 30.0  # seconds for which what a host was asked is good
+
+Look = Callable[[str, dict[str, Any]], Any]
+"""Calls a tool that only looks, on the platform's own host; None where it cannot."""
+
+
+class Metrics:
+    """The metrics of one server. `journal` gives how many runs are under way and how many locks are held;
+    `running` how many calls are."""
+
+    def __init__(self, look: Look, journal: Callable[[], tuple[int, int]], running: Callable[[], int]) -> None:
+        self._registry = CollectorRegistry()
+        named: dict[str, Any] = {"registry": self._registry}
+        self._calls = Counter("ikoma_calls", "Calls of tools by their result.", ["tool", "result"], **named)
+        self._failures = Counter("ikoma_call_failures", "Calls that failed, by the code.", ["tool", "code"], **named)
+        self._seconds = Histogram("ikoma_call_seconds", "How long calls took.", ["tool"], buckets=SECONDS, **named)
+        self._registry.register(_Looked(look, journal, running))
+
+    def count(self, tool: Tool, code: str, seconds: float) -> None:
+        """One more call; `code` is empty where it went well."""
+        self._calls.labels(tool.name, "error" if code else "success").inc()
+        self._seconds.labels(tool.name).observe(seconds)
+        if code:
+            self._failures.labels(tool.name, code).inc()
+
+    def text(self) -> str:
+        return generate_latest(self._registry).decode()
+
+
+class _Looked:
+    """Gauges that are looked up when somebody asks."""
+
+    def __init__(self, look: Look, journal: Callable[[], tuple[int, int]], running: Callable[[], int]) -> None:
+        self._look = look
+        self._journal = journal
+        self._running = running
+        self._lock = Lock()
+        self._found: list[Metric] = []
+        self._found_at = -STALE
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: what there is to tell is known only when it is looked up."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        runs, locks = self._journal()
+        yield GaugeMetricFamily("ikoma_calls_running", "Calls under way.", self._running())
+        yield GaugeMetricFamily("ikoma_runs_running", "Runs under way that share this journal.", runs)
+        yield GaugeMetricFamily("ikoma_locks_held", "Locks that living runs hold.", locks)
+        with self._lock:
+            if time.monotonic() - self._found_at > STALE:
+                self._found = [self._backups(), *self._disks()]
+                self._found_at = time.monotonic()
+        yield from self._found
+
+    def _backups(self) -> Metric:
+        gauge = GaugeMetricFamily(
+            "ikoma_last_backup_timestamp_seconds", "When the newest backup of an application was made.", labels=["app"]
+        )
+        for app in self._look("apps.list", {}) or ():
+            made = self._look("db.backups", {"appName": app})
+            if made:
+                gauge.add_metric([app], datetime.fromisoformat(made[0]["createdAt"]).timestamp())
+        return gauge
+
+    def _disks(self) -> Iterable[Metric]:
+        free = GaugeMetricFamily("ikoma_disk_free_bytes", "Bytes free on disks that hold ours.", labels=["mount"])
+        total = GaugeMetricFamily("ikoma_disk_bytes", "The size of disks that hold ours.", labels=["mount"])
+        for disk in (self._look("platform.disk", {}) or {}).get("filesystems", ()):
+            free.add_metric([disk["mount"]], disk["free"])
+            total.add_metric([disk["mount"]], disk["total"])
+        return free, total
