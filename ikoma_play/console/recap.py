@@ -93,7 +93,8 @@ def _failed(report: Report, again: Sequence[str], time: str) -> Closing:
     sentence = f"Failed on {where} after {time}{undone}.{nothing}"
     advice: list[str] = []
     if lost:
-        advice += [f"See whether {words.hosts(lost)} can be reached:", f"$ ikoma-play exec ping -l {lost[0]}"]
+        ping = ["ikoma-play", "exec", "ping", "-l", lost[0], *_inventories(again)]
+        advice += [f"See whether {words.hosts(lost)} can be reached:", f"$ {shlex.join(ping)}"]
     if report.undone or not failed or not _resumable(failed[0]):
         advice += ["With the cause mended, start again:", f"$ {shlex.join(again)}"]
     else:
@@ -101,6 +102,12 @@ def _failed(report: Report, again: Sequence[str], time: str) -> Closing:
         words_again = [*again, "--start-at-step", failed[0].step.title]
         advice += ["With the cause mended, go on from this step:", f"$ {shlex.join(words_again)}"]
     return Closing(False, sentence, tuple(advice))
+
+
+def _inventories(again: Sequence[str]) -> list[str]:
+    """The inventories of a command line, as words of another."""
+    places = [number for number, word in enumerate(again[:-1]) if word in ("-i", "--inventory")]
+    return [word for number in places for word in again[number : number + 2]]
 
 
 def _resumable(failed: StepFinished) -> bool:

@@ -33,6 +33,7 @@ class Connection:
         self.settings = settings
         self.round_trips = 0
         self.opened = 0  # how many times
+        self.users: list[Any] = []  # the shells of each user of the host on this connection
         self._jumps = jumps or Jumps()
         self._wire: Wire | None = None
         self._way: Any = None  # what the wire runs over and must be let go with it
@@ -115,6 +116,11 @@ class Connection:
                 wire.probe()
 
         return patience
+
+    def lose(self) -> None:
+        """Give the open connection up; the next question opens another."""
+        with self._lock:
+            self._drop()
 
     def close(self) -> None:
         with self._lock:

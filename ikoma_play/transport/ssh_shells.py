@@ -19,6 +19,7 @@ from .ssh_identity import Identity, new_mark, pass_the_door
 KEPT_IDLE = 4  # sshd lets 10 sessions be open on a connection; others may need some
 WAIT_FOR_SESSION = 60.0  # seconds that a command waits for another one's session when no more may be opened
 KILLING_SECONDS = 15.0
+FREEING = 5.0  # seconds in which a host has noticed that a session was given back
 
 
 class Shells:
@@ -32,6 +33,8 @@ class Shells:
         self._changed = threading.Condition()
         self._opening = 0
         self._closed = False
+        self._freed = 0.0  # when another user's idle shell was last given up for one of ours
+        connection.users.append(self)
 
     def take(self) -> Shell:
         """A shell that is ready, a new one where none is. Raises Unreachable, StepError."""
@@ -58,7 +61,9 @@ class Shells:
         with suppress(IkomaError, ShellGone, OutOfTime):  # its time was up before it had said who it is
             shell.hear(time.monotonic() + KILLING_SECONDS)
         if shell.pid and self.connection.alive:
-            self._with_another(Command(("/bin/sh", "-c", KILLING, "sh", str(shell.pid))), KILLING_SECONDS)
+            ending = Command(("/bin/sh", "-c", KILLING, "sh", str(shell.pid)))
+            if not self._with_another(ending, KILLING_SECONDS):
+                self.connection.lose()  # the host's guard of the shell ends what runs there
 
     def close(self) -> None:
         """Nothing that still runs stays behind as an orphan."""
@@ -87,15 +92,19 @@ class Shells:
             if shell.pid and shell.connected:
                 self._with_another(Command(("kill", "-KILL", str(shell.pid))), KILLING_SECONDS)
 
-    def _with_another(self, command: Command, seconds: float) -> None:
-        """Run something in a shell of its own, whatever comes of it."""
+    def _with_another(self, command: Command, seconds: float) -> bool:
+        """Run something in a shell of its own, whatever comes of it; False where the host allows no further one."""
         with suppress(IkomaError, ShellGone, OutOfTime, paramiko.SSHException):
             until = time.monotonic() + seconds
-            shell = self._open()
+            try:
+                shell = self._open()
+            except paramiko.ChannelException:
+                return False
             try:
                 shell.start(Frame(command)).finish(until)
             finally:
                 self.give_back(shell)
+        return True
 
     def _opened(self, until: float) -> Shell | None:
         """A new shell; None where the host allows no more and another one has come back meanwhile."""
@@ -104,6 +113,9 @@ class Shells:
         try:
             return self._open()
         except paramiko.ChannelException as error:
+            if self._freed_another():
+                time.sleep(0.02)
+                return None
             with self._changed:
                 others = self._busy or self._opening > 1
                 if not self._idle and not (others and self._wait(until)):
@@ -117,6 +129,20 @@ class Shells:
             with self._changed:
                 self._opening -= 1
                 self._changed.notify()
+
+    def _freed_another(self) -> bool:
+        """Whether a session becomes free because another user's shell, which has nothing to do, is given up."""
+        if any(shells.spare_one() for shells in self.connection.users if shells is not self):
+            self._freed = time.monotonic()
+        return time.monotonic() < self._freed + FREEING
+
+    def spare_one(self) -> bool:
+        """Give up a shell that has nothing to do, if there is one."""
+        with self._changed:
+            if not self._idle:
+                return False
+            self._idle.pop().close()
+            return True
 
     def _wait(self, until: float) -> bool:
         """For another command's end, or for another's failure to open a session."""

@@ -65,9 +65,7 @@ class Net:
 
 
 class Machine:
-    def __init__(
-        self, net: Net, name: str, number: int, options: Sequence[str], container: Sequence[str]
-    ) -> None:
+    def __init__(self, net: Net, name: str, number: int, options: Sequence[str], container: Sequence[str]) -> None:
         self.net = net
         self.name = name
         self.address = f"10.99.{number}.2"
@@ -77,7 +75,8 @@ class Machine:
         self.keys.mkdir()
         new_key(self.keys / "host_key")
         shutil.copy(f"{net.key}.pub", self.keys / "client.pub")
-        lines = [line for line in SSHD_CONFIG.splitlines() if line.split()[0] not in {each.split()[0] for each in options}]
+        changed = {option.split()[0] for option in options}
+        lines = [line for line in SSHD_CONFIG.splitlines() if line.split()[0] not in changed]
         (self.keys / "sshd_config").write_text("\n".join([*lines, *options]) + "\n")
         argv = ["docker", "create", "--init", "--network", "none", "--hostname", name, "--name", self.container,
                 "--volume", f"{self.keys}:/keys:ro", *container, host_image()]  # fmt: skip
@@ -117,8 +116,9 @@ class Machine:
 
     def answers(self) -> None:
         talk = f"import socket; s = socket.create_connection(('{self.address}', 22), 2); assert s.recv(4) == b'SSH-'"
+        asked = [*self.net.runner, sys.executable, "-c", talk]
         until = time.monotonic() + UP
-        while subprocess.run([*self.net.runner, sys.executable, "-c", talk], capture_output=True, check=False).returncode:
+        while subprocess.run(asked, capture_output=True, check=False).returncode:
             assert time.monotonic() < until, f"{self.name} does not come up\n{self.do('cat', '/var/log/sshd')}"
             time.sleep(0.1)
 

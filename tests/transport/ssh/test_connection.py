@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from ikoma_play.errors import Unreachable
+from ikoma_play.errors import TimedOut, Unreachable
 from ikoma_play.model import Command, Host
 from ikoma_play.transport.ssh import SshTransport
-from tests.parts.sshd import PASSWORD, Site, Sshd, descendants, free_port
+from tests.parts.sshd import PASSWORD, ROOT, Site, Sshd, descendants, free_port
 
 Start = Callable[..., Sshd]
 
@@ -370,6 +370,22 @@ def test_no_further_session(own: Start) -> None:
         thread.join(60)
     on.close()
     assert said == ["x"] * 6
+
+
+def test_a_single_session(own: Start) -> None:
+    """Users take turns with it, and what takes too long is ended without another one to do it from."""
+    server = own("MaxSessions 1")
+    on = SshTransport(server.host(user="free" if ROOT else None))
+    try:
+        if ROOT:
+            said = [road.run(Command(("id", "-un"))).text for _ in range(2) for road in (on, on.become("target"))]
+            assert said == ["free", "target"] * 2 and on.connection.opened == 1
+        with pytest.raises(TimedOut) as caught:
+            on.run(Command(("sh", "-c", "echo $$; exec sleep 300"), timeout=0.5))
+        wait_for(lambda: not Path(f"/proc/{int(caught.value.evidence)}").exists())
+        assert on.run(Command(("echo", "again"))).text == "again"
+    finally:
+        on.close()
 
 
 def test_more_connections_in_the_making_than_the_host_takes(own: Start) -> None:
