@@ -377,6 +377,7 @@ class RunStarted(Event):
     playbooks: tuple[str, ...] = ()
     check: bool = False
     steps: int = 0  # how many are known before the start, for a progress bar
+    again: str = ""  # `resume`: goes on with a run that had ended; `undo`: undoes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,6 +432,7 @@ class Memory:
     extra: Mapping[str, Any] = EMPTY  # further keys of the registered variable
     notified: tuple[str, ...] = ()  # the names of handlers that it called
     withheld: bool = False  # a secret was left out, or what JSON cannot hold: it cannot be given back
+    touched: bool = False  # something may have been changed, so what was written down to undo it counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,7 +487,8 @@ class Report:
     hosts: Mapping[str, HostRecap]
     seconds: float = 0.0
     interrupted: bool = False
-    undone: bool = False  # a step failed and everything was rolled back
+    undone: bool = False  # everything was rolled back: since a step failed, or since that was asked for
+    again: str = ""  # as in RunStarted: `resume` or `undo`, where the run had begun before
     failures: tuple[StepFinished, ...] = ()
     stopped_by: Failure | None = None  # what ended the run outside of any step: a lock that another run holds
     stats: Mapping[str, Any] = EMPTY

@@ -14,7 +14,7 @@ COMMANDS = {
     "check": ("check", "Find everything that is wrong with playbooks, without running anything."),
     "plan": ("plan", "Show hosts and steps in order, and what would undo each."),
     "exec": ("execute", "Call one tool on a host and print its result as JSON."),
-    "runs": ("runs", "List runs, or show one with every step."),
+    "runs": ("runs", "List runs, show one, go on with one, undo one."),
     "serve": ("serve", "Offer every tool over HTTP, with keys, roles and an audit log."),
     "audit": ("audit", "Show who called what, or verify that the log of it is whole."),
     "keys": ("keys", "List, create, rotate and revoke the keys of the server."),

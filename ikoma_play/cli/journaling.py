@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import shipped
 from ..errors import JournalError, UsageError
 from ..model import EMPTY, Observer
 from ..tool import Tool
-from . import sources
+from . import options, sources
 
 if TYPE_CHECKING:
     from ..journal.locks import Locks
+    from ..journal.past import Past
     from ..journal.store import Store
     from .loading import Loaded
+
+_NOT_KEPT = ("as_json", "junit", "profile", "lock_timeout", "syntax_check", "list_hosts", "list_steps", "list_tags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Asked:
     options: Mapping[str, Any]
     variables: Mapping[str, Any] = EMPTY
     files: Sequence[str] = ()
+    past: Past | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,21 @@ class Journal:
     locks: Locks | None = None
 
 
-def about(loaded: Loaded, inventory: Sequence[str], command_line: Sequence[str]) -> Asked:
+def about(loaded: Loaded, given: Mapping[str, Any], command_line: Sequence[str], past: Past | None = None) -> Asked:
+    """`given` are the options of `run` by name, its playbooks among them; what is secret in them is left out."""
     read = (file for playbook in loaded.playbooks for file in (playbook.path, *playbook.files))
     files = dict.fromkeys(str(Path(file).absolute()) for file in read)
-    return Asked(sources.inventories(inventory), {"command": list(command_line)}, loaded.variables, list(files))
+    kept = {name: value for name, value in given.items() if name not in _NOT_KEPT}
+    kept["extra_vars"] = [options.without_secrets(value) for value in given["extra_vars"]]
+    kept["directory"] = str(Path.cwd())
+    inventories = sources.inventories(given["inventory"])
+    files |= dict.fromkeys(str(Path(path).absolute()) for path in inventories if _is_kept(path))
+    asked = {"command": list(command_line), "given": kept}
+    return Asked(inventories, asked, loaded.variables, list(files), past)
+
+
+def _is_kept(inventory: str) -> bool:
+    return Path(inventory).is_file() and Path(inventory) != shipped.inventory()
 
 
 def about_call(tool: Tool, inventory: Sequence[str]) -> Asked:
@@ -95,7 +111,7 @@ def journal(asked: Asked, lock_timeout: float, keep: bool = True) -> Iterator[Jo
     claimed = sandbox_is_here()
     store = _opened()
     try:
-        recorder = Recorder(store, About(asked.inventory, asked.options, asked.variables, asked.files))
+        recorder = Recorder(store, About(asked.inventory, asked.options, asked.variables, asked.files, asked.past))
         yield Journal((recorder,), Locks(store, lock_timeout, recorder.note))
     finally:
         store.close()
@@ -110,6 +126,16 @@ def _opened() -> Store:
         return open_store(default_url())
     except JournalError as error:
         raise UsageError(f"nothing was run: {error.message}", remedy=error.remedy, evidence=error.evidence) from None
+
+
+def existing() -> Store:
+    """The journal that is there already. Raises UsageError."""
+    from ..journal.opening import default_url, open_store
+
+    try:
+        return open_store(default_url(), create=False)
+    except JournalError as error:
+        raise UsageError(error.message, remedy=error.remedy, evidence=error.evidence) from None
 
 
 def sandbox_is_here() -> bool:

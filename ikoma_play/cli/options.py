@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ..engine.masking import looks_secret
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -83,7 +85,23 @@ lock_timeout = click.option(
     "--lock-timeout", type=click.FloatRange(0), default=0.0, metavar="SECONDS",
     help="How long to wait where another run holds the play's lock or the application; else fail at once.",
 )  # fmt: skip
+junit = click.option(
+    "--junit", metavar="FILE", type=click.Path(dir_okay=False), help="Write a JUnit XML file for a CI server."
+)
+profile = click.option("--profile", is_flag=True, help="Show the slowest steps.")
 as_json = click.option("--json", "as_json", is_flag=True, help="JSON on standard output, for programs.")
+
+
+MASKED = "********"
+
+
+def without_secrets(option: str) -> str:
+    """An `-e` fit to be shown: a value whose name says that it is secret is not."""
+    name, equals, _ = option.partition("=")
+    if option.startswith("@") or (equals and name.isidentifier() and " " not in option):
+        return f"{name}={MASKED}" if equals and looks_secret(name) and not option.startswith("@") else option
+    words = "".join(letter if letter.isalnum() or letter == "_" else " " for letter in option).split()
+    return MASKED if any(looks_secret(word) for word in words) else option
 
 
 def room() -> int:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import engine, shipped
-from ..engine.masking import looks_secret
-from ..model import Observer, Step
+from ..model import Observer, Report, Step
 from ..tools import TOOLS
 from . import audits, check, faults, journaling, lists, loading, options, roads, sources, status, views
+
+if TYPE_CHECKING:
+    from ..journal.past import Past
 
 
 @click.command("run")
@@ -31,10 +33,8 @@ from . import audits, check, faults, journaling, lists, loading, options, roads,
 @options.connection
 @options.lock_timeout
 @options.as_json
-@click.option(
-    "--junit", metavar="FILE", type=click.Path(dir_okay=False), help="Write a JUnit XML file for a CI server."
-)
-@click.option("--profile", is_flag=True, help="Show the slowest steps.")
+@options.junit
+@options.profile
 @click.option("-v", "--verbose", "verbosity", count=True, help="Say more: results; -vv arguments; -vvv everything.")
 @lists.options
 def command(playbooks: tuple[str, ...], **given: Any) -> int:
@@ -49,8 +49,14 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
         return lists.show(lists.planned(loaded, given, str(shipped.playbooks())), given)
     if loaded.warnings and not given["as_json"]:
         faults.show(loaded.warnings)
-    command_line = again(playbooks, given)
-    about = journaling.about(loaded, given["inventory"], command_line)
+    return status.of_report(carried_out(loaded, {**given, "playbooks": playbooks}, again(playbooks, given)))
+
+
+def carried_out(
+    loaded: loading.Loaded, given: dict[str, Any], command_line: Sequence[str], past: Past | None = None
+) -> Report:
+    """Run what was loaded, with views, journal, audit and locks; `given` are the options of `run` by name."""
+    about = journaling.about(loaded, given, command_line, past)
     with views.watching(
         command_line,
         as_json=given["as_json"],
@@ -72,10 +78,9 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
             ) as audit,
         ):
             observers: list[Observer] = [*journal.observers, *audit, *watching]
-            report = engine.run(
-                loaded.playbooks, loaded.inventory, TOOLS, chosen, observers, roads.connect, journal.locks
+            return engine.run(
+                loaded.playbooks, loaded.inventory, TOOLS, chosen, observers, roads.connect, journal.locks, past
             )
-    return status.of_report(report)
 
 
 def run_options(given: dict[str, Any], variables: Any, asking: Asking) -> engine.Options:
@@ -140,7 +145,7 @@ def again(playbooks: Sequence[str], given: dict[str, Any]) -> list[str]:
     if given["limit"]:
         words += ["-l", given["limit"]]
     for value in given["extra_vars"]:
-        words += ["-e", without_secrets(value)]
+        words += ["-e", options.without_secrets(value)]
     for name, option in (("tags", "--tags"), ("skip_tags", "--skip-tags")):
         for value in given[name]:
             words += [option, value]
@@ -162,12 +167,3 @@ def again(playbooks: Sequence[str], given: dict[str, Any]) -> list[str]:
     ):
         words += [option, str(given[name])] if given[name] else []
     return words
-
-
-def without_secrets(option: str) -> str:
-    """An `-e` fit to be shown: a value whose name says that it is secret is not."""
-    name, equals, _ = option.partition("=")
-    if option.startswith("@") or (equals and name.isidentifier() and " " not in option):
-        return f"{name}=********" if equals and looks_secret(name) and not option.startswith("@") else option
-    words = "".join(letter if letter.isalnum() or letter == "_" else " " for letter in option).split()
-    return "********" if any(looks_secret(word) for word in words) else option

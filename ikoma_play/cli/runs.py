@@ -15,21 +15,36 @@ import click
 from ..console.columns import columns
 from ..console.terminal import one_line, printable
 from ..console.words import diff_lines, duration, phase
-from ..errors import JournalError, UsageError
+from ..journal.again import asked, find, state
 from ..model import Diff
 from . import options
+from .journaling import existing
 
 if TYPE_CHECKING:
-    from ..journal.store import Row, Store
+    from ..journal.store import Row
 
 MARKS = {"ok": "✓", "changed": "●", "skipped": "–", "failed": "✗", "unreachable": "✗", "started": "…",
          "rolled_back": "↶", "rollback_failed": "✗"}  # fmt: skip
 
 
-@click.group("runs", invoke_without_command=True)
+class Runs(click.Group):
+    """What goes on with a run needs the engine, which lists do not wait for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["list", "show", "resume", "rollback"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in ("resume", "rollback"):
+            from . import resume
+
+            return resume.resume if cmd_name == "resume" else resume.rollback
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group("runs", cls=Runs, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> int:
-    """What the journal knows of runs: `list` (the default) and `show`.
+    """What the journal knows of runs: `list` (the default) and `show`; `resume` and `rollback` go on from it.
 
     The journal is .ikoma/journal.db in this directory, or what IKOMA_STATE says: sqlite:PATH or postgresql://….
     """
@@ -41,7 +56,7 @@ def command(ctx: click.Context) -> int:
 @options.as_json
 def list_runs(most: int = 20, as_json: bool = False) -> int:
     """List the newest runs."""
-    with closing(_store()) as store:
+    with closing(existing()) as store:
         rows = store.read("newest_runs", most=most)
     if as_json:
         click.echo(json.dumps([_run_data(row) for row in rows], ensure_ascii=False))
@@ -61,7 +76,7 @@ def list_runs(most: int = 20, as_json: bool = False) -> int:
 @options.as_json
 def show(run: str | None, diff: bool, as_json: bool) -> int:
     """Show a run with its steps, times and who started it; without RUN the newest."""
-    with closing(_store()) as store:
+    with closing(existing()) as store:
         row = find(store, run)
         steps = store.read("steps_of", run=row["id"])
         notes = store.read("notes_of", run=row["id"])
@@ -73,52 +88,18 @@ def show(run: str | None, diff: bool, as_json: bool) -> int:
     return 0
 
 
-def find(store: Store, run: str | None) -> Row:
-    """A run by its id or the beginning of it, else the newest. Raises UsageError."""
-    if run is None:
-        found = store.read("newest_runs", most=1)
-        if not found:
-            raise UsageError("there is no run in the journal yet", remedy="It begins with: ikoma-play run PLAYBOOK")
-        return found[0]
-    pattern = "".join(letter for letter in run if letter.isalnum() or letter == "-")
-    found = store.read("runs_like", beginning=f"{pattern}%") if pattern == run else []
-    exact = [row for row in found if row["id"] == run]
-    if len(found) == 1 or exact:
-        return (exact or found)[0]
-    what = "is the beginning of several runs" if found else "is no run of this journal"
-    raise UsageError(f"{run} {what}", remedy="See: ikoma-play runs list")
-
-
-def state(row: Row) -> str:
-    """The run's state in words; a run whose process has ended without a word has died."""
-    if row["state"] != "running":
-        return str(row["state"]).replace("_", " ")
-    from ..journal.holder import is_dead, this_process
-
-    return "died" if is_dead(row, this_process()) else "running"
-
-
 def what(row: Row) -> str:
     """What a run ran, by name."""
     names = [Path(path).stem if path.endswith((".yml", ".yaml")) else path for path in json.loads(row["playbooks"])]
-    command = json.loads(row["options"]).get("command", [])
+    command = asked(row).get("command", [])
     return " ".join(command[1:]) if names == ["exec"] else ", ".join(names)
-
-
-def _store() -> Store:
-    from ..journal.opening import default_url, open_store
-
-    try:
-        return open_store(default_url(), create=False)
-    except JournalError as error:
-        raise UsageError(error.message, remedy=error.remedy, evidence=error.evidence) from None
 
 
 def _head(row: Row) -> Iterator[str]:
     yield f"{click.style(what(row), bold=True)}  {row['id']}"
     took = f", took {_took(row)}" if row["ended"] else ""
     yield f"  {state(row)}; started {_when(row['started'])} by {row['who']} on {row['host']}{took}"
-    yield f"  $ {one_line(' '.join(json.loads(row['options']).get('command', [])))}"
+    yield f"  $ {one_line(' '.join(asked(row).get('command', [])))}"
 
 
 def _tree(steps: Sequence[Row], diff: bool) -> Iterator[str]:

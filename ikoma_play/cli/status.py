@@ -27,6 +27,16 @@ def of_error(error: IkomaError) -> int:
     return BY_CODE.get(error.code, FAILED)
 
 
+def of_undoing(report: Report) -> int:
+    """The exit status of undoing a run: what it had come to itself does not count."""
+    hosts = report.hosts.values()
+    if any(host.rollback_failed for host in hosts):
+        return LOOK
+    if report.interrupted:
+        return INTERRUPTED
+    return DONE if report.undone else FAILED
+
+
 def of_report(report: Report) -> int:
     """The exit status of a run, the gravest of its hosts' fates."""
     hosts = report.hosts.values()

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from ..model import HostRecap, Report, Status, StepFinished
+from ..model import HostRecap, Report, Status
 from . import words
 
 ALWAYS = ("ok", "changed", "skipped", "failed")
@@ -64,16 +64,18 @@ def closing(report: Report, check: bool, again: Sequence[str], message: str = ""
     """`again` is the command line of this run without `--start-at-step`; `message` what the playbook said last."""
     time = words.duration(report.seconds)
     hosts = report.hosts.values()
+    undo = f"$ ikoma-play runs rollback {report.run}"
     if any(host.rollback_failed for host in hosts):
-        return Closing(
-            False,
-            f"Failed after {time}, and a rollback handler failed too.",
-            ("A person must look at what is named above before anything is run again.",),
-        )
+        what = "A rollback handler failed" if report.again == "undo" else "Failed, and a rollback handler failed too"
+        advice = "A person must look at what is named above. With the cause mended, finish the rollback:"
+        return Closing(False, f"{what}, after {time}.", (advice, undo))
+    if report.again == "undo":
+        return _undone(report, time, undo)
     if report.interrupted:
-        return Closing(False, f"Interrupted after {time}.", ("Start again with:", f"$ {shlex.join(again)}"))
+        later = ("Go on with:", f"$ ikoma-play runs resume {report.run}", "Or undo what it did:", undo)
+        return Closing(False, f"Interrupted after {time}.", later if not check else ())
     if any(_bad(host) for host in hosts):
-        return _failed(report, again, time)
+        return _failed(report, again, time, check)
     if not report.hosts:
         return Closing(True, "No host was worked on.", ("See which there are:", "$ ikoma-play inventory"))
     changed = sum(host.changed for host in hosts)
@@ -84,7 +86,17 @@ def closing(report: Report, check: bool, again: Sequence[str], message: str = ""
     return Closing(True, f"Done in {time}: {what}.", (f"Open {urls[-1]}",) if urls else ())
 
 
-def _failed(report: Report, again: Sequence[str], time: str) -> Closing:
+def _undone(report: Report, time: str, undo: str) -> Closing:
+    if not report.undone:
+        lost = [name for name, host in report.hosts.items() if host.unreachable]
+        where = f" on {words.hosts(lost)}" if lost else ""
+        return Closing(False, f"Not everything is undone{where} after {time}.", ("Go on with:", undo))
+    ran = sum(host.rolled_back for host in report.hosts.values())
+    what = f"{words.count(ran, 'rollback step')} ran" if ran else "no step that it completed has a rollback"
+    return Closing(True, f"Undone in {time}: {what}.")
+
+
+def _failed(report: Report, again: Sequence[str], time: str, check: bool) -> Closing:
     failed = [finished for finished in report.failures if finished.outcome.status is Status.FAILED]
     lost = [name for name, host in report.hosts.items() if host.unreachable]
     where = words.hosts([name for name, host in report.hosts.items() if host.failed or host.unreachable])
@@ -95,12 +107,11 @@ def _failed(report: Report, again: Sequence[str], time: str) -> Closing:
     if lost:
         ping = ["ikoma-play", "exec", "ping", "-l", lost[0], *_inventories(again)]
         advice += [f"See whether {words.hosts(lost)} can be reached:", f"$ {shlex.join(ping)}"]
-    if report.undone or not failed or not _resumable(failed[0]):
+    if report.undone or check:
         advice += ["With the cause mended, start again:", f"$ {shlex.join(again)}"]
     else:
-        assert failed[0].step is not None
-        words_again = [*again, "--start-at-step", failed[0].step.title]
-        advice += ["With the cause mended, go on from this step:", f"$ {shlex.join(words_again)}"]
+        advice += ["With the cause mended, go on from there:", f"$ ikoma-play runs resume {report.run}"]
+        advice += ["Or undo what was done:", f"$ ikoma-play runs rollback {report.run}"]
     return Closing(False, sentence, tuple(advice))
 
 
@@ -108,9 +119,3 @@ def _inventories(again: Sequence[str]) -> list[str]:
     """The inventories of a command line, as words of another."""
     places = [number for number, word in enumerate(again[:-1]) if word in ("-i", "--inventory")]
     return [word for number in places for word in again[number : number + 2]]
-
-
-def _resumable(failed: StepFinished) -> bool:
-    """Whether the step's name, typed, finds the step again."""
-    name = failed.step.name if failed.step else ""
-    return bool(name) and "{{" not in name and name.isprintable()

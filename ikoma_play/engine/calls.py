@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -59,6 +59,7 @@ class Call:
         self.entries: list[Undo] = []  # what would undo it, one for each item of a loop
         self.touched = False  # something may have been changed
         self._captured = False
+        self.replayed = False  # given back from the journal: nobody is told of it again
         self._occurrence = ""
 
     # --- the whole step ---
@@ -90,7 +91,7 @@ class Call:
         return StepFinished(
             self.run.id, time.time(), self.step, self.title, self.host.name, self.frame.kind,
             EMPTY if self.hidden else self.arguments, outcome, self.occurrence(),
-            Memory(done.changed, done.extra, self.notified),
+            Memory(done.changed, done.extra, self.notified, touched=self.touched),
         )  # fmt: skip
 
     def _title(self) -> str:
@@ -177,7 +178,7 @@ class Call:
             if done is None:
                 retry = self.step.retry
                 done = self._attempt(templar) if retry is None else self._retried(templar, retry)
-                self._take_facts(done)
+                self.take_facts(done)
         except Exception as error:
             done = outcomes.of_error(error, self.step.position)
         return replace(done, outcome=replace(done.outcome, seconds=time.perf_counter() - begun))
@@ -283,7 +284,7 @@ class Call:
         name = f"{self.run.id}/{len(self.host.undo):03}-{secrets.token_hex(3)}"
         recorded = {"delegate": delegate, "record": undo.capture(way, name, **arguments)}
         self.keep_undo(recorded)
-        self.entries.append(undoing.remember(self.host, self.step, self.frame, recorded))
+        self.entries.append(undoing.remember(self.play, self.host, self.step, self.frame, recorded))
         self._captured = True
 
     def _tell_start(self) -> None:
@@ -304,6 +305,12 @@ class Call:
         self._write_down(
             UndoRecorded(self.run.id, time.time(), self.step, self.host.name, self.occurrence(), record)
         )  # fmt: skip
+
+    def remember(self, recorded: Iterable[Mapping[str, Any]]) -> None:
+        """Put what an earlier process wrote down of this step among what is undone."""
+        for each in recorded:
+            self.entries.append(undoing.remember(self.play, self.host, self.step, self.frame, each))
+            self.touched = True
 
     def _write_down(self, event: Event) -> None:
         self.run.emit(event)
@@ -341,7 +348,7 @@ class Call:
             extra = {**extra, "failed_when_result": wrong}
         return replace(done, outcome=outcome, extra=extra)
 
-    def _take_facts(self, done: Done) -> None:
+    def take_facts(self, done: Done) -> None:
         """Variables that the tool found out; at once, since the next item may ask for them."""
         facts = done.outcome.facts
         if not facts:

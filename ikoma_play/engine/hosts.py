@@ -46,12 +46,16 @@ class Frame:
 
 @dataclass(slots=True)
 class Undo:
-    """Handlers that wait for the case that the play fails on a host; `touched`: there is something to undo."""
+    """Handlers that wait for the case that the play fails on a host; `touched`: there is something to undo.
 
+    `play` is the one that they belong to, `files` are its vars_files as the host reads them."""
+
+    play: Any  # a Stage, which knows of hosts
     nodes: tuple[Node, ...]
     frame: Frame
     position: Position
     title: str
+    files: tuple[Layer, ...] = ()
     touched: bool = False
 
 
@@ -66,6 +70,7 @@ class HostRun:
         self.failed = False  # a play failed here: no further steps in this run
         self.unreachable = False
         self.ended = False  # meta: end_host and its kin, until the play ends
+        self.over = False  # the run is to be undone, and had come no further here
         self.ended_role: RoleRef | None = None  # meta: end_role, the use of a role that is over here
         self.notified: dict[int, None] = {}  # handlers by their number in the play
         self.undo: list[Undo] = []
@@ -77,10 +82,15 @@ class HostRun:
 
     @property
     def going(self) -> bool:
-        return not (self.unreachable or self.ended or self.failed)
+        return not (self.unreachable or self.ended or self.failed or self.over)
 
     def occurrence(self, kind: str, step: str) -> str:
         """A name for the step that is reached now, the same whenever the run is walked through again."""
+        name = self.next_occurrence(kind, step)
         described = f"{kind} {step}"
-        self._times[described] = times = self._times.get(described, 0) + 1
-        return f"{described} {times}"
+        self._times[described] = self._times.get(described, 0) + 1
+        return name
+
+    def next_occurrence(self, kind: str, step: str) -> str:
+        """What `occurrence` will say of such a step the next time."""
+        return f"{kind} {step} {self._times.get(f'{kind} {step}', 0) + 1}"

@@ -25,10 +25,13 @@ class Locking(Protocol):
 class Held:
     """The locks of one run. Without a place to keep them there are none."""
 
-    def __init__(self, run: str, locking: Locking | None, stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self, run: str, locking: Locking | None, stopped: Callable[[], bool], until_the_end: bool = False
+    ) -> None:
         self._run = run
         self._locking = locking
         self._stopped = stopped
+        self._until_the_end = until_the_end  # plays keep their locks: what they did is to be undone
         self._applications: set[str] = set()
 
     @contextmanager
@@ -46,7 +49,7 @@ class Held:
                 taken.append(name)
             yield
         finally:
-            for name in taken:
+            for name in taken if not self._until_the_end else ():
                 assert self._locking is not None
                 self._locking.give_back(name, self._run)
 

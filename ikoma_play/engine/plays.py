@@ -71,13 +71,13 @@ class PlayRun:
                 break
 
     def _perform_batch(self) -> None:
+        self._read_files()
         scope = self.play.rollback
         opened = [
-            (host, rollback.open_on(host, scope, Frame(), self.play.position, self.play.name or "play"))
+            (host, rollback.open_on(self, host, scope, Frame(), self.play.position, self.play.name or "play"))
             for host in self.batch
             if scope is not None
         ]
-        self._read_files()
         steps = (*self._gathering(), *self.play.steps)
         if self.play.strategy == "free":
             self.run.each(self.batch, lambda host: self._go(steps, [host]))
@@ -132,7 +132,7 @@ class PlayRun:
         if self.run.options.rollback:
             due = [host for host in reachable if any(entry.touched for entry in host.undo)]
             if due:
-                self.run.each(due, lambda host: rollback.undo(self, host))
+                self.run.each(due, rollback.undo)
 
     def too_many(self, failed: Failed) -> bool:
         """Whether more hosts have failed than max_fail_percentage lets pass."""

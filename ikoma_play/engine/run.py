@@ -13,10 +13,11 @@ from types import FrameType
 from typing import Any
 
 from ..errors import IkomaError, Interrupted, UsageError
+from ..journal.past import Past
 from ..model import Failure, Observer, Playbook, Report, RunFinished, RunStarted
 from ..spelling import did_you_mean
 from ..tool import Toolbox
-from . import undoing
+from . import replay, undoing
 from .locking import Locking
 from .options import Options
 from .plays import PlayRun
@@ -33,15 +34,19 @@ def run(
     observers: Sequence[Observer],
     connect: Connect,
     locking: Locking | None = None,
+    past: Past | None = None,
 ) -> Report:
     """Run playbooks in order and tell what became of every host. Raises FaultsFound and UsageError, and
     Locked where another run holds a play's lock; never a step's own failure: that is in the report. The first
-    SIGINT or SIGTERM ends the run after the step it is at."""
-    state = RunState(inventory, tools, options, observers, connect, locking)
+    SIGINT or SIGTERM ends the run after the step it is at.
+
+    `past` is what an earlier process did of this run: it goes on from there under its own id, or is undone."""
+    state = RunState(inventory, tools, options, observers, connect, locking, past)
     _demand_sense(state, playbooks, options)
     began = time.perf_counter()
     known = sum(1 for playbook in playbooks for step in _known(playbook, options))
-    state.emit(RunStarted(state.id, time.time(), tuple(book.path for book in playbooks), options.check, known))
+    paths = tuple(book.path for book in playbooks)
+    state.emit(RunStarted(state.id, time.time(), paths, options.check, known, _again(state)))
     interrupted = False
     stopped_by: Failure | None = None
     try:
@@ -51,7 +56,10 @@ def run(
                 state.enter(str(Path(playbook.path).absolute().parent))
                 if _perform(state, playbook, plays):
                     break
-            _expire(state, plays)
+            if past is not None and past.undo:
+                _undo(state)
+            else:
+                _expire(state, plays)
     except Interrupted:
         interrupted = True
     except IkomaError as error:
@@ -82,9 +90,26 @@ def _perform(state: RunState, playbook: Playbook, plays: list[PlayRun]) -> bool:
         if current.broken:
             return True
         hosts = [state.hosts[name] for name in state.play_hosts]
-        if hosts and all(host.failed or host.unreachable for host in hosts):
+        if hosts and all(host.failed or host.unreachable or host.over for host in hosts):
             return True
     return False
+
+
+def _again(state: RunState) -> str:
+    past = state.past
+    return "" if past is None else "undo" if past.undo else "resume"
+
+
+def _undo(state: RunState) -> None:
+    """Undo the whole run, and tell what that leaves."""
+    for step in state.unfinished:
+        state.warn(
+            f"{step.title} on {step.host} was under way when the run ended: how much of it was done is not known"
+        )
+    replay.undo_all(state)
+    if state.staying:
+        titles = ", ".join(dict.fromkeys(step.title for step in state.staying))
+        state.warn(f"what these steps changed stays, since they have no rollback: {titles}")
 
 
 def _demand_sense(state: RunState, playbooks: Sequence[Playbook], options: Options) -> None:
@@ -149,12 +174,19 @@ def _report(state: RunState, seconds: float, interrupted: bool, stopped_by: Fail
     failed = [host for host in state.hosts.values() if host.failed or host.unreachable]
     rolled_back = any(host.tally.rolled_back for host in failed)
     clean = all(not host.tally.rollback_failed and not host.unreachable and not host.left for host in failed)
+    if state.past is not None and state.past.undo:
+        every = state.hosts.values()
+        lost = any(host.tally.rollback_failed or host.unreachable or host.left for host in every)
+        undone = not (lost or interrupted or stopped_by or state.observer_error)
+    else:
+        undone = bool(failed) and rolled_back and clean
     return Report(
         state.id,
         hosts,
         seconds,
         interrupted,
-        undone=bool(failed) and rolled_back and clean,
+        undone=undone,
+        again=_again(state),
         failures=tuple(sorted((event for host in failed for event in host.failures), key=lambda event: event.at)),
         stopped_by=state.secrets.mask_failure(stopped_by) if stopped_by else None,
     )

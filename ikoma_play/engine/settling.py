@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from ..model import Failure, Outcome, Status, Step
-from . import undoing
+from . import rollback, undoing
 from .calls import Call
-from .hosts import Frame, HostRun, Undo
+from .hosts import Frame, HostRun
+from .masking import Secrets, looks_secret
 from .outcomes import Done
 from .stage import Stage
 
 
-def settle(play: Stage, call: Call, done: Done, quiet: bool = False) -> bool:
-    """Take in what a step came to on a host; True when the host fails by it. `quiet` tells and counts nothing."""
+def settle(play: Stage, call: Call, done: Done) -> bool:
+    """Take in what a step came to on a host; True when the host fails by it. What was given back from the journal
+    counts like all else, and is told to nobody again."""
     host, step, frame = call.host, call.step, call.frame
-    keep_result(host, step, frame, done)
+    keep_result(host, step, frame, done, play.run.secrets)
     if (done.changed or step.rollback is not None) and not done.outcome.status.bad:
         done = _notify(play, call, done)
     outcome = done.outcome
     bad = outcome.status.bad and not outcome.ignored
     if frame.kind != "rollback" and not outcome.status.bad and outcome.status is not Status.SKIPPED:
-        _undoable(host, step, frame, done)
+        rollback.undoable(call, done)
     if bad:
         keep_failure(host, step, done)
     shown = _as_rollback(outcome) if frame.kind == "rollback" else outcome
-    if not quiet:
-        count(host, shown, done.changed, frame, _times(step, outcome))
-        event = call.finished(shown, done)
-        if bad:
-            play.run.failed_with(host, event)
+    count(host, shown, done.changed, frame, _times(step, outcome))
+    event = call.finished(shown, done)
+    if bad:
+        play.run.failed_with(host, event)
+    if not call.replayed:
         play.run.emit(event)
     if call.entries and not call.touched:
         undoing.unchanged(play, host, call.entries)
@@ -39,11 +40,13 @@ def settle(play: Stage, call: Call, done: Done, quiet: bool = False) -> bool:
     return bad
 
 
-def keep_result(host: HostRun, step: Step, frame: Frame, done: Done) -> None:
+def keep_result(host: HostRun, step: Step, frame: Frame, done: Done, secrets: Secrets) -> None:
     """`register`, also where the step was skipped or failed."""
     if step.register is None:
         return
     value = done.registered()
+    if looks_secret(step.register):
+        secrets.add(value)
     host.variables.results[step.register] = value
     if frame.keep is not None:
         frame.keep[step.register] = value
@@ -99,6 +102,10 @@ def _as_rollback(outcome: Outcome) -> Outcome:
 def _notify(play: Stage, call: Call, done: Done) -> Done:
     if not done.changed or call.frame.kind == "rollback":
         return done
+    if call.replayed:
+        for name in call.notified:
+            play.handlers.notify(call.host, name)
+        return done
     for name in call.step.notify:
         rendered = call.templar.render(name)
         for each in rendered if isinstance(rendered, list) else [rendered]:
@@ -114,17 +121,3 @@ def _notify(play: Stage, call: Call, done: Done) -> Done:
                 )
                 done = replace(done, outcome=replace(done.outcome, status=Status.FAILED, failure=failure))
     return done
-
-
-def _undoable(host: HostRun, step: Step, frame: Frame, done: Done) -> None:
-    """Remember how the step is undone, with the variables and the result that it has now."""
-    for entry in host.open:
-        entry.touched = True
-    if step.rollback is None:
-        return
-    result: Any = done.registered()
-    kept = {**host.variables.results, **(frame.keep or {}), "result": result}
-    if step.register:
-        kept[step.register] = result
-    inside = Frame(frame.params, "rollback", keep=kept)
-    host.undo.append(Undo(step.rollback, inside, step.position, step.title, touched=True))

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from .. import __version__
 from ..errors import NotFound, StepError
+from ..journal.past import Past, Recorded
 from ..language.templating import OMIT, Layer, Templar, Variables
 from ..language.variables import Computed, HostVariables, HostVars, Layers, PlayVariables, facts_layer
 from ..model import EMPTY, Event, Host, Node, Observer, Position, StepFinished, StepStarted, Warned
@@ -67,9 +68,12 @@ class RunState:
 
     def __init__(
         self, inventory: Inventory, tools: Toolbox, options: Options, observers: Sequence[Observer], connect: Connect,
-        locking: Locking | None = None,
+        locking: Locking | None = None, past: Past | None = None,
     ) -> None:  # fmt: skip
-        self.id = run_id()
+        self.id = past.run if past else run_id()
+        self.past = past
+        self.unfinished: list[Recorded] = []  # of a run that is undone: steps of which nobody knows the end
+        self.staying: list[Recorded] = []  # and those that changed something and say nothing of undoing it
         self.given_inventory = inventory
         self.inventory = inventory
         self.tools = tools
@@ -81,7 +85,8 @@ class RunState:
         self.layers = Layers()
         self.stopping = Flag()
         self.background = Background(self.stopping)
-        self.held = Held(self.id, None if options.check else locking, self.stopping.is_set)
+        keep = past is not None and past.undo
+        self.held = Held(self.id, None if options.check else locking, self.stopping.is_set, keep)
         self.playbook_dir = ""
         self.confirm = options.confirm
         self.start_at = Waiting(options.start_at_step)
@@ -90,7 +95,7 @@ class RunState:
         self.added_groups: dict[str, list[str]] = {}
         self.extra = Layer(options.extra_vars)
         self.play: PlayVariables | None = None
-        self.late = False  # what is undone belongs to a run that had ended well
+        self.late = past is not None and past.late  # what is undone belongs to a run that had ended well
         self.seen: set[str] = set()  # hosts that a play was for
         self.play_hosts: list[str] = []
         self.play_batch: list[str] = []

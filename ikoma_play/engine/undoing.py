@@ -15,10 +15,11 @@ from .reversal import TITLE, reversal
 from .stage import Stage
 
 
-def remember(host: HostRun, step: Step, frame: Frame, recorded: Mapping[str, Any]) -> Undo:
+def remember(play: Stage, host: HostRun, step: Step, frame: Frame, recorded: Mapping[str, Any]) -> Undo:
     """Put what was recorded of a step among what is undone on its host."""
     inside = Frame(frame.params, "rollback", keep=dict(host.variables.results))
-    entry = Undo((reversal(step, recorded),), inside, step.position, step.title, touched=True)
+    nodes, files = (reversal(step, recorded),), host.variables.files
+    entry = Undo(play, nodes, inside, step.position, step.title, files, touched=True)
     host.undo.append(entry)
     return entry
 

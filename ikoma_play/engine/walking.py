@@ -8,8 +8,8 @@ from typing import Any
 
 from ..errors import Interrupted
 from ..language.templating import Templar
-from ..model import Block, Node, Step
-from . import outcomes, rollback
+from ..model import Block, Node, Outcome, Status, Step
+from . import outcomes, replay, rollback
 from .calls import Call
 from .hosts import Frame, HostRun
 from .outcomes import Done
@@ -17,6 +17,8 @@ from .settling import keep_result, settle
 from .stage import Failed, Stage
 from .state import number, truth
 from .tags import chosen
+
+NOTHING = Done(Outcome(Status.SKIPPED))
 
 
 class Walk:
@@ -46,7 +48,7 @@ class Walk:
     # --- blocks ---
 
     def _block(self, block: Block, hosts: list[HostRun], frame: Frame, forced: bool) -> Failed:
-        opened = rollback.opened(hosts, block, frame)
+        opened = rollback.opened(self.play, hosts, block, frame)
         inside = frame
         if block.rescue and not frame.rescued:
             inside = Frame(frame.params, frame.kind, True, frame.keep, frame.depth)
@@ -55,7 +57,7 @@ class Walk:
         failed = self.nodes(block.steps, hosts, inside, forced)
         if failed and block.atomic is not False and self._is_atomic(block, hosts[0], frame):
             whole = [host for host in failed.values() if not host.unreachable]
-            self.run.each(whole, lambda host: rollback.undo(self.play, host, done[host.name]))
+            self.run.each(whole, lambda host: rollback.undo(host, done[host.name]))
         if failed and block.rescue:
             lost = {name: host for name, host in failed.items() if host.unreachable}
             fallen = [host for host in failed.values() if not host.unreachable]
@@ -76,7 +78,7 @@ class Walk:
 
     def _step(self, step: Step, hosts: list[HostRun], frame: Frame, forced: bool) -> Failed:
         hosts = [host for host in hosts if host.ended_role is None or host.ended_role is not step.role]
-        if not hosts or not self._wanted(step, frame):
+        if not hosts or not self._wanted(step, hosts, frame):
             return {}
         try:
             return self._carried_out(step, hosts, frame, forced)
@@ -100,7 +102,9 @@ class Walk:
 
         def work(host: HostRun) -> tuple[bool, Done, Any]:
             call = Call(self.play, prepared, host, frame)
-            done = call.perform()
+            done = replay.performed(call)
+            if done is None:
+                return False, NOTHING, ()
             brought: Any = ()
             if step.tool in ("include_tasks", "include_role"):
                 done, brought = self.play.includes.bring(call, done)
@@ -139,7 +143,7 @@ class Walk:
                 fallen |= self.nodes(include.nodes, active, inside, forced)
         return fallen
 
-    def _wanted(self, step: Step, frame: Frame) -> bool:
+    def _wanted(self, step: Step, hosts: list[HostRun], frame: Frame) -> bool:
         """Whether tags, --start-at-step and --step let this step run."""
         options, start = self.run.options, self.run.start_at
         if frame.kind != "step":  # what was notified, and what is to be undone, is due whatever was asked for
@@ -150,10 +154,14 @@ class Walk:
             start.name = None
         if not chosen(step.tags, options.tags, options.skip_tags):
             return False
-        return self.run.confirm is None or step.tool == "meta" or self._confirmed(step)
+        return self.run.confirm is None or step.tool == "meta" or self._confirmed(step, hosts)
 
-    def _confirmed(self, step: Step) -> bool:
+    def _confirmed(self, step: Step, hosts: list[HostRun]) -> bool:
         assert self.run.confirm is not None
+        if self.run.past is not None:
+            digest = self.play.prepared(step).digest
+            if any(self.run.past.step(host.name, host.next_occurrence("step", digest)) for host in hosts):
+                return True
         answer = self.run.confirm(step)
         if answer is None:
             self.run.confirm = None
@@ -175,7 +183,7 @@ class Walk:
         """run_once: every host gets what the first one came to."""
         bad, done, _ = result
         for host in hosts[1:]:
-            keep_result(host, step, frame, done)
+            keep_result(host, step, frame, done, self.run.secrets)
             if done.outcome.facts and step.tool == "set_fact":
                 host.variables.results.update(done.outcome.facts)
             elif done.outcome.facts:

@@ -12,6 +12,12 @@ VALUES (:id, :state, :started, :playbooks, :inventory, :options, :variables, :fi
 -- What became of a run.
 UPDATE runs SET state = :state, ended = :ended, report = :report WHERE id = :id;
 
+-- name: take_run
+-- Go on with a run whose process has ended, or undo it; changes no row where another was quicker.
+UPDATE runs SET state = 'running', ended = NULL, report = NULL, undoing = CASE WHEN undoing > 0 THEN undoing ELSE :undoing END,
+                host = :host, pid = :pid, boot = :boot, process_start = :process_start
+WHERE id = :id AND state = :old_state AND pid = :old_pid AND process_start = :old_process_start;
+
 -- name: newest_runs
 -- The newest runs first.
 SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT :most;
@@ -30,10 +36,16 @@ INSERT INTO steps (run, number, play, host, kind, title, tool, phase, position, 
 VALUES (:run, :number, :play, :host, :kind, :title, :tool, :phase, :position, :occurrence, 'started', :started,
         :arguments);
 
+-- name: begin_step_again
+-- A step that is about to touch a host a second time: its first end, if it had one, is forgotten.
+UPDATE steps SET state = 'started', started = :started, ended = NULL, arguments = :arguments, outcome = NULL
+WHERE run = :run AND number = :number;
+
 -- name: end_step
 -- What a step that had begun came to.
 UPDATE steps SET state = :state, ended = :ended, outcome = :outcome, changed = :changed, extra = :extra,
-                 facts = :facts, notified = :notified, withheld = :withheld
+                 facts = :facts, notified = :notified, withheld = :withheld,
+                 undo = CASE WHEN :touched = 1 THEN undo ELSE NULL END
 WHERE run = :run AND number = :number;
 
 -- name: keep_undo

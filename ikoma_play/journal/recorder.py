@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..errors import JournalError
 from ..model import (
     EMPTY,
     Event,
@@ -25,7 +24,9 @@ from ..model import (
     UndoRecorded,
     Warned,
 )
+from .again import fingerprint, fingerprint_of_file
 from .holder import Holder, this_process
+from .past import Past
 from .store import Store
 
 
@@ -38,6 +39,7 @@ class About:
     options: Mapping[str, Any] = EMPTY
     variables: Mapping[str, Any] = EMPTY
     files: Sequence[str] = ()
+    past: Past | None = None  # what an earlier process did of the run
 
 
 class Recorder:
@@ -54,19 +56,19 @@ class Recorder:
         self._number = 0
         self._settle: Callable[[], None] | None = None
         self._open: dict[tuple[str, str], int] = {}  # steps under way: host and occurrence → number
-        self._undo: dict[tuple[str, str], list[Any]] = {}  # what steps under way wrote down to be undone by
+        self._undo: dict[tuple[str, str], list[Any]] = {}  # what steps wrote down to be undone by
+        self._known: dict[tuple[str, str], int] = {}  # an earlier process's steps by their numbers
 
     def __call__(self, event: Event) -> None:
         match event:
+            case RunStarted() if self.about.past is not None:
+                self._go_on(event, self.about.past)
             case RunStarted():
                 self._begin(event)
             case PlayStarted():
                 self._play = event.play
             case StepStarted():
-                self._number += 1
-                self._open[event.host, event.occurrence] = self._number
-                about = {**self._about_step(event, self._number), "started": event.at}
-                self._settle = self.store.begin(("begin_step", about))
+                self._begin_step(event)
             case UndoRecorded():
                 self._keep_undo(event)
             case StepFinished():
@@ -90,11 +92,40 @@ class Recorder:
             "playbooks": text(event.playbooks),
             "inventory": text(self.about.inventory),
             "options": text({**self.about.options, "check": event.check}),
-            "variables": text({name: _hash(event.run + text(value)) for name, value in self.about.variables.items()}),
-            "files": text({path: _hash_of_file(path) for path in self.about.files}),
+            "variables": text(
+                {name: fingerprint(event.run, text(value)) for name, value in self.about.variables.items()}
+            ),
+            "files": text({path: fingerprint_of_file(path) for path in self.about.files}),
             "version": __version__,
         }
         self.store.write(("add_run", {**values, **self.holder.row}))
+
+    def _go_on(self, event: RunStarted, past: Past) -> None:
+        """Take the run over from the process that had it; only one can."""
+        for step in past.steps:
+            self._number = max(self._number, step.number)
+            self._known[step.host, step.occurrence] = step.number
+            self._undo[step.host, step.occurrence] = list(step.undo)
+        before = {f"old_{name}": past.row[name] for name in ("pid", "process_start", "state")}
+        mine = {"id": event.run, "undoing": past.undoing, **self.holder.row}
+        if not self.store.write(("take_run", {**mine, **before})):
+            raise JournalError(f"another process has taken run {event.run} up", remedy="See: ikoma-play runs list")
+        what = (
+            "begins to undo the run" if past.undo else f"goes on with the run, {len(past.steps)} steps after its start"
+        )
+        self.note(event.run, f"{self.holder.who} on {self.holder.host} (process {self.holder.pid}) {what}")
+
+    def _begin_step(self, event: StepStarted) -> None:
+        key = (event.host, event.occurrence)
+        if key in self._known:
+            number = self._open[key] = self._known[key]
+            values = {"run": event.run, "number": number, "started": event.at, "arguments": text(event.arguments)}
+            self._settle = self.store.begin(("begin_step_again", values))
+            return
+        self._number += 1
+        self._open[key] = self._number
+        about = {**self._about_step(event, self._number), "started": event.at}
+        self._settle = self.store.begin(("begin_step", about))
 
     def _finish_step(self, event: StepFinished) -> None:
         memory, facts = event.memory, event.outcome.facts
@@ -107,9 +138,10 @@ class Recorder:
             "facts": text(facts) if facts else None,
             "notified": text(memory.notified) if memory.notified else None,
             "withheld": int(memory.withheld),
+            "touched": int(memory.touched),
         }
-        self._undo.pop((event.host, event.occurrence), None)
-        number = self._open.pop((event.host, event.occurrence), None)
+        key = (event.host, event.occurrence)
+        number = self._open.pop(key, self._known.get(key))
         if number is not None:
             self.store.write(("end_step", {"run": event.run, "number": number, **came}), durable=False)
             return
@@ -152,8 +184,10 @@ def state_of(report: Report) -> str:
         return Status.ROLLBACK_FAILED.value
     if report.interrupted:
         return "interrupted"
+    if report.undone:
+        return "undone"
     if report.stopped_by is not None or any(host.failed for host in hosts):
-        return "undone" if report.undone else "failed"
+        return "failed"
     return "unreachable" if any(host.unreachable for host in hosts) else "done"
 
 
@@ -195,14 +229,3 @@ def _plain(report: Report) -> dict[str, Any]:
         "undone": report.undone,
         "interrupted": report.interrupted,
     }
-
-
-def _hash(of: str) -> str:
-    return hashlib.sha256(of.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _hash_of_file(path: str) -> str:
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError:
-        return ""

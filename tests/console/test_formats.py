@@ -16,7 +16,7 @@ from ikoma_play.console.jsonlines import JsonLines
 from ikoma_play.console.junit import JUnitFile
 from ikoma_play.console.profile import Profile
 from ikoma_play.errors import UsageError
-from ikoma_play.model import Diff, Event, Failure, Position, Progress, StepProgress, StepRetried, Warned
+from ikoma_play.model import Diff, Event, Failure, Position, Progress, StepProgress, StepRetried, UndoRecorded, Warned
 
 from .story import AT, RUN, failed, outcome, run, step, told
 
@@ -30,6 +30,7 @@ def everything() -> list[Event]:
             StepProgress(RUN, AT, step("Copy"), "web1", Progress("copying", 1, 2)),
             StepRetried(RUN, AT, step("Wait"), "web1", 2, 3, 1.5, failed()),
             told(step("Copy", "copy", src="a"), outcome("changed", result={"dest": "b"}, diffs=(Diff("b", "", "x"),))),
+            UndoRecorded(RUN, AT, step("Copy"), "web1", "step 0 1", {"path": "canary"}),
             told(step("Each"), outcome(items=(outcome(item="é"), outcome("changed", item=2)), warnings=("w",))),
             told(step("Break"), outcome("failed", failure=Failure("refused", "no", position=at), attempts=2)),
             told(step("Hide", cmd="canary"), failed(hidden=True, message="canary", result="canary")),

@@ -61,7 +61,7 @@ def test_a_failure_shows_where_what_why_and_the_remedy() -> None:
         "    Try harder.\n"
     ) in text
     assert "Failed on web1 after 2.0 s. Nothing was undone.\n" in text
-    assert "  $ ikoma-play run deploy.yml -e 'app=my shop' --start-at-step 'Bring it up'\n" in text
+    assert f"  $ ikoma-play runs resume {RUN}\n" in text and f"  $ ikoma-play runs rollback {RUN}\n" in text
 
 
 def test_a_failed_loop_names_the_items_that_failed() -> None:
@@ -87,7 +87,8 @@ def test_rolled_back_and_not_rolled_back() -> None:
     assert "PHASE Rolling back\nrolled_back: [web1] Drop the database\n" in text
     assert "rolled_back=1" in text
     assert "Failed on web1 after 2.0 s and everything was rolled back.\n" in text
-    assert "--start-at-step" not in text, "what was undone must be started from the beginning"
+    assert "$ ikoma-play run deploy.yml -e 'app=my shop'\n" in text
+    assert "resume" not in text, "what was undone must be started from the beginning"
     bad = told(step("Drop the database"), outcome("rollback_failed"), kind="rollback")
     text = shown(run(told(step("Bring it up"), failed()), bad))
     assert "a rollback handler failed too" in text and "A person must look" in text

@@ -68,7 +68,7 @@ def test_what_was_written_is_read_again(again: Again) -> None:
     about = {"run": RUN["id"], "number": 1}
     assert store.write(("keep_undo", {**about, "undo": '["old"]'})) == 1
     end = {**about, "state": "changed", "ended": 2.5, "outcome": '{"status": "changed"}', **MEMORY}
-    assert store.write(("end_step", end), durable=False) == 1
+    assert store.write(("end_step", {**end, "touched": 1}), durable=False) == 1
     other = again()
     assert other.read("newest_runs", most=5) == [{**RUN, "ended": None, "report": None, "undoing": 0}]
     assert other.read("steps_of", run=RUN["id"]) == [{**STEP, **end, "undo": '["old"]'}]

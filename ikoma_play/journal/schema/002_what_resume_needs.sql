@@ -3,7 +3,7 @@
 -- changed, extra, facts, notified: what the rest of the run saw of the step besides its outcome.
 -- withheld: a secret was left out of that, so it cannot be given back.
 -- undo: a JSON list of what tools wrote down before they changed something, the oldest first.
--- undoing: somebody began to undo the whole run.
+-- undoing: somebody began to undo the whole run: 1, or 2 where it had ended well; else 0.
 
 ALTER TABLE steps ADD COLUMN occurrence TEXT NOT NULL DEFAULT '';
 

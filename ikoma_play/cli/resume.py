@@ -1,0 +1,175 @@
+"""`ikoma-play runs resume` and `runs rollback`: going on with a run whose process has ended, and undoing a run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import UsageError
+from ..model import Report
+from ..tools import TOOLS
+from . import faults, journaling, loading, options, sources, status
+from .options import MASKED
+from .run import carried_out
+
+if TYPE_CHECKING:
+    from ..journal.past import Past, Recorded
+    from ..journal.store import Row
+
+_TAKEN = ("diff", "verbosity", "as_json", "lock_timeout", "junit", "profile")  # asked for each time anew
+
+_taken = options.together(
+    click.argument("run", required=False),
+    options.variables,
+    options.vault_passwords,
+    click.option("-y", "--yes", is_flag=True, help="Do not ask where playbooks or variables are not as they were."),
+    click.option(
+        "--retry-unfinished", "unfinished", flag_value="repeat",
+        help="Run a step again that was under way, though twice may not be as good as once.",
+    ),
+    click.option("--skip-unfinished", "unfinished", flag_value="skip", help="Take such a step as done."),
+    options.lock_timeout,
+    click.option("-D", "--diff", is_flag=True, help="Show what changes in files."),
+    options.as_json,
+    options.junit,
+    options.profile,
+    click.option("-v", "--verbose", "verbosity", count=True, help="Say more: results; -vv arguments; -vvv everything."),
+)  # fmt: skip
+
+
+@click.command("resume")
+@_taken
+def resume(run: str | None, **given: Any) -> int:
+    """Go on with a run that died, was interrupted or failed; without RUN the newest.
+
+    Completed steps are not repeated: their registered variables, facts and notified handlers are taken from the
+    journal. A step that failed is tried again. Secrets were not kept: they are asked for, or given with -e.
+    """
+    return status.of_report(_again(run, given, undo=False))
+
+
+@click.command("rollback")
+@_taken
+def rollback(run: str | None, **given: Any) -> int:
+    """Undo a run, whatever became of it, by its rollback handlers in reverse order; without RUN the newest."""
+    return status.of_undoing(_again(run, given, undo=True))
+
+
+def _again(name: str | None, given: dict[str, Any], undo: bool) -> Report:
+    from ..journal import again
+
+    past = _past(name, undo)
+    asked = again.asked(past.row)
+    _demand_place(asked, past.run)
+    settings = {**_of_options(), **asked["given"], **{each: given[each] for each in _TAKEN}}
+    settings["extra_vars"] = _extra_vars(past.row, asked["given"]["extra_vars"], given["extra_vars"])
+    loaded = loading.load(settings["playbooks"], settings["inventory"], settings["extra_vars"])
+    if loaded.warnings and not given["as_json"]:
+        faults.show(loaded.warnings)
+    _ask_of_differences(past.row, loaded.variables, given["yes"])
+    past.answers = _answers(past, given["unfinished"])
+    if undo:
+        settings["no_rollback"] = False
+    return carried_out(loaded, settings, asked["command"], past)
+
+
+def _of_options() -> dict[str, Any]:
+    """What a run is asked for where nothing is said, for what an older version's journal does not know."""
+    from .run import command
+
+    return {str(each.name): each.get_default(click.Context(command)) for each in command.params}
+
+
+def _past(name: str | None, undo: bool) -> Past:
+    from ..journal import again, past
+
+    with closing(journaling.existing()) as store:
+        row = again.find(store, name)
+        (again.demand_undoable if undo else again.demand_resumable)(row)
+        return past.Past(row, store.read("steps_of", run=row["id"]), undo)
+
+
+def _demand_place(asked: Mapping[str, Any], run: str) -> None:
+    """Relative paths mean what they meant. Raises UsageError."""
+    directory = Path(asked["given"].get("directory", "."))
+    if directory.is_dir() and not directory.samefile(Path.cwd()):
+        raise UsageError(f"run {run} was started in {directory}", remedy=f"Go there first: cd {directory}")
+
+
+def _extra_vars(row: Row, kept: Sequence[str], given: Sequence[str]) -> list[str]:
+    """The options `-e` of the run, with what was secret in them given once more."""
+    import json
+
+    values = [option for option in kept if MASKED not in option] + list(given)
+    missing = [name for name in json.loads(row["variables"]) if name not in sources.extra_vars(values)]
+    if missing and not sys.stdin.isatty():
+        raise UsageError(
+            f"the run was given {', '.join(missing)}, which the journal does not keep since it is secret",
+            remedy=f"Give it again: {' '.join(f'-e {name}=…' for name in missing)}",
+        )
+    for name in missing:
+        answer = click.prompt(f"{name} (secret, not kept)", hide_input=True, err=True, type=str)
+        values.append(json.dumps({name: answer}))
+    return values
+
+
+def _ask_of_differences(row: Row, variables: Mapping[str, Any], yes: bool) -> None:
+    """Tell what is not as it was and ask whether to go on all the same. Raises UsageError where nobody answers."""
+    from ..journal.again import differences
+    from ..journal.recorder import text
+
+    told = differences(row, {name: text(value) for name, value in variables.items()})
+    if not told:
+        return
+    if yes:
+        click.echo("".join(f"note: {line}\n" for line in told), err=True, nl=False)
+        return
+    lines = "\n       ".join(told)
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"since run {row['id']} began:\n       {lines}",
+            remedy="Steps that read the same are known as done, others are run. Go on all the same with --yes.",
+        )
+    click.echo(f"Since the run began:\n       {lines}", err=True)
+    click.confirm("Steps that read the same are known as done, others are run. Go on?", abort=True, err=True)
+
+
+def _answers(past: Past, said: str | None) -> dict[int, str]:
+    """Whether to repeat or to skip each step that must not be repeated unasked. Raises UsageError."""
+    questions = past.questions(TOOLS)
+    if said is not None:
+        return {step.number: said for step in questions}
+    if questions and not sys.stdin.isatty():
+        lines = "\n       ".join(map(_described, questions))
+        raise UsageError(
+            f"it is not known whether to run this again:\n       {lines}",
+            remedy="See what there is on the host, then say --retry-unfinished or --skip-unfinished.",
+        )
+    answers = {}
+    for step in questions:
+        click.echo(_described(step), err=True)
+        choice = click.prompt(
+            "(r)un it again, (s)kip it as done, (q)uit",
+            type=click.Choice(["r", "s", "q"]),
+            show_choices=False,
+            err=True,
+        )
+        if choice == "q":
+            raise click.Abort
+        answers[step.number] = "repeat" if choice == "r" else "skip"
+    return answers
+
+
+def _described(step: Recorded) -> str:
+    at = time.strftime("%H:%M:%S", time.localtime(step.started))
+    if step.unfinished:
+        what = f"was begun at {at}, and nothing is known of its end"
+    else:
+        what = f"ran at {at}, and what it found out was secret, so the journal does not have it"
+    return f"{step.title!r} ({step.tool}, {step.position}) on {step.host} {what}"

@@ -1,0 +1,115 @@
+"""Which runs can be gone on with or undone, and what is another thing now than when they began."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from .holder import is_dead, this_process
+from .store import Row, Store
+
+
+def find(store: Store, run: str | None) -> Row:
+    """A run by its id or the beginning of it, else the newest. Raises UsageError."""
+    if run is None:
+        found = store.read("newest_runs", most=1)
+        if not found:
+            raise UsageError("there is no run in the journal yet", remedy="It begins with: ikoma-play run PLAYBOOK")
+        return found[0]
+    pattern = "".join(letter for letter in run if letter.isalnum() or letter == "-")
+    found = store.read("runs_like", beginning=f"{pattern}%") if pattern == run else []
+    exact = [row for row in found if row["id"] == run]
+    if len(found) == 1 or exact:
+        return (exact or found)[0]
+    what = "is the beginning of several runs" if found else "is no run of this journal"
+    raise UsageError(f"{run} {what}", remedy="See: ikoma-play runs list")
+
+
+def state(row: Row) -> str:
+    """The run's state in words; a run whose process has ended without a word has died."""
+    if row["state"] != "running":
+        return str(row["state"]).replace("_", " ")
+    return "died" if is_dead(row, this_process()) else "running"
+
+
+def demand_resumable(row: Row) -> None:
+    """Raises UsageError, with what to do in its place, where a run cannot be gone on with."""
+    known, name = state(row), row["id"]
+    _demand_ended(row, known)
+    if known == "done":
+        raise UsageError(f"run {name} is done: there is nothing left of it to do", remedy="See: ikoma-play runs list")
+    if known == "undone":
+        raise UsageError(f"run {name} was rolled back, so it starts from the beginning", remedy=_anew(row))
+    if row["undoing"]:
+        raise UsageError(
+            f"run {name} is being undone, so it cannot be gone on with",
+            remedy=f"Finish that: ikoma-play runs rollback {name}",
+        )
+    if known == "rollback failed":
+        raise UsageError(
+            f"a rollback handler of run {name} failed, so what it left is not what it would go on from",
+            remedy=f"With the cause mended, finish the rollback: ikoma-play runs rollback {name}",
+        )
+
+
+def demand_undoable(row: Row) -> None:
+    """Raises UsageError where a run cannot be undone, or was."""
+    known, name = state(row), row["id"]
+    _demand_ended(row, known)
+    if known == "undone":
+        raise UsageError(f"run {name} is undone already", remedy=f"See: ikoma-play runs show {name}")
+
+
+def _demand_ended(row: Row, known: str) -> None:
+    if known == "running":
+        raise UsageError(
+            f"run {row['id']} is under way: process {row['pid']} of {row['who']} on {row['host']}",
+            remedy="Wait for its end, or stop it: the first SIGINT lets it finish its step.",
+        )
+    if not asked(row).get("given"):
+        raise UsageError(
+            f"run {row['id']} was one call, or an older version's, and is not kept whole", remedy=_anew(row)
+        )
+
+
+def _anew(row: Row) -> str:
+    return f"Run it again: {' '.join(asked(row).get('command', ()))}"
+
+
+def asked(row: Row) -> dict[str, Any]:
+    """What the run was asked for: `command`, a list of words, and `given`, the options by name."""
+    options: dict[str, Any] = json.loads(row["options"])
+    return options
+
+
+def fingerprint(run: str, value: str) -> str:
+    """A hash of a variable's JSON that is of use in its own run only."""
+    return hashlib.sha256((run + value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def fingerprint_of_file(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def differences(row: Row, variables: Mapping[str, str]) -> list[str]:
+    """What is not as it was when the run began, one sentence each. `variables`: values as JSON by name."""
+    told = []
+    for path, known in json.loads(row["files"]).items():
+        now = fingerprint_of_file(path)
+        if now != known:
+            told.append(f"{path} has changed" if now else f"{path} cannot be read any more")
+    before = json.loads(row["variables"])
+    for name, known in before.items():
+        if name not in variables:
+            told.append(f"the variable {name} is not given any more")
+        elif fingerprint(row["id"], variables[name]) != known:
+            told.append(f"the variable {name} has another value")
+    told += [f"the variable {name} is new" for name in variables if name not in before]
+    return told
