@@ -84,6 +84,7 @@ setup(
             "hypothesis>=6.100",
             "mypy>=1.13",
             "ruff>=0.8",
+            "aiosmtpd>=1.4",
             "pyte>=0.8",
             "types-PyYAML",
             "types-docker",

@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": ("serve", "Offer every tool over HTTP, with keys, roles and an audit log."),
     "audit": ("audit", "Show who called what, or verify that the log of it is whole."),
     "keys": ("keys", "List, create, rotate and revoke the keys of the server."),
+    "notifications": ("notifications", "List notifications, and send those that wait."),
     "tools": ("tools", "List the tools, or show one tool's arguments."),
     "inventory": ("inventory", "Show groups, hosts and their variables."),
     "vault": ("vault", "Encrypt, decrypt and view files in Ansible Vault's format."),

@@ -40,6 +40,7 @@ class Journal:
 
     observers: tuple[Observer, ...] = ()
     locks: Locks | None = None
+    store: Store | None = None
 
 
 def about(loaded: Loaded, given: Mapping[str, Any], command_line: Sequence[str], past: Past | None = None) -> Asked:
@@ -71,7 +72,7 @@ class Kept:
         """Raises UsageError where it cannot be opened or written."""
         self._inventory = inventory
         self._patience = lock_timeout
-        self.store = _opened()
+        self.store = opened()
 
     @contextmanager
     def call(self, tool: Tool, key: str, request: str) -> Iterator[Journal]:
@@ -109,17 +110,18 @@ def journal(asked: Asked, lock_timeout: float, keep: bool = True) -> Iterator[Jo
     from ..journal.recorder import About, Recorder
 
     claimed = sandbox_is_here()
-    store = _opened()
+    store = opened()
     try:
         recorder = Recorder(store, About(asked.inventory, asked.options, asked.variables, asked.files, asked.past))
-        yield Journal((recorder,), Locks(store, lock_timeout, recorder.note))
+        yield Journal((recorder,), Locks(store, lock_timeout, recorder.note), store)
     finally:
         store.close()
         if claimed and not sandbox_is_here():
             _forget()
 
 
-def _opened() -> Store:
+def opened() -> Store:
+    """The journal. Raises UsageError where it cannot be opened."""
     from ..journal.opening import default_url, open_store
 
     try:

@@ -12,7 +12,7 @@ import click
 from .. import engine, shipped
 from ..model import Observer, Report, Step
 from ..tools import TOOLS
-from . import audits, check, faults, journaling, lists, loading, options, roads, sources, status, views
+from . import audits, check, faults, journaling, lists, loading, notifying, options, roads, sources, status, views
 
 if TYPE_CHECKING:
     from ..journal.past import Past
@@ -78,6 +78,8 @@ def carried_out(
             ) as audit,
         ):
             observers: list[Observer] = [*journal.observers, *audit, *watching]
+            if journal.store is not None:
+                observers += notifying.observers(journal.store, loaded.inventory, loaded.variables)
             return engine.run(
                 loaded.playbooks, loaded.inventory, TOOLS, chosen, observers, roads.connect, journal.locks, past
             )

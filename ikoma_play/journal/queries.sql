@@ -98,3 +98,28 @@ DELETE FROM locks WHERE run = :run AND pid = :pid;
 -- name: give_one_back
 -- Give one lock of a run back.
 DELETE FROM locks WHERE name = :name AND run = :run AND pid = :pid;
+
+-- name: add_notification
+-- A message for one contact by one way, before it is sent.
+INSERT INTO notifications (id, run, at, severity, contact, way, host, app, message)
+VALUES (:id, :run, :at, :severity, :contact, :way, :host, :app, :message);
+
+-- name: waiting_notifications
+-- Those that were not sent yet, the oldest first.
+SELECT * FROM notifications WHERE sent IS NULL ORDER BY at, id LIMIT 1000;
+
+-- name: claim_notification
+-- Begin to send one; changes no row where another process is at it or has done it.
+UPDATE notifications SET claimed = :now, attempts = attempts + 1 WHERE id = :id AND sent IS NULL AND claimed < :stale;
+
+-- name: notification_sent
+-- One that the contact has.
+UPDATE notifications SET sent = :sent, error = '' WHERE id = :id;
+
+-- name: notification_failed
+-- One that could not be sent, and stays.
+UPDATE notifications SET claimed = 0, error = :error WHERE id = :id;
+
+-- name: newest_notifications
+-- The newest first, of one application or (an empty name) of all.
+SELECT * FROM notifications WHERE app = :app OR :app = '' ORDER BY at DESC, id DESC LIMIT :most;

@@ -38,6 +38,7 @@ TOOLS = Toolbox(
             "artifact.releases",
         ),
         "ikoma_play.tools.diagnosis": ("apps.diagnose", "platform.disk", "platform.prune"),
+        "ikoma_play.tools.notification": ("platform.notify", "platform.notifications"),
         # Ansible's names from here on.
         "ikoma_play.tools.general.saying": ("debug", "assert", "fail", "ping"),
         "ikoma_play.tools.general.variables": ("set_fact", "include_vars"),

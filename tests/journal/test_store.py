@@ -258,3 +258,18 @@ def test_a_check_loads_no_database() -> None:
     code = "import ikoma_play.cli.check, ikoma_play.cli.run, sys; print('sqlite3' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_notification_is_sent_by_one_and_kept_until_it_is(again: Again) -> None:
+    one, other = again(), again()
+    said = {"id": "1", "run": "r", "at": 1.5, "severity": "", "contact": "c", "way": "webhook", "host": "h", "app": "a"}
+    one.write(("add_notification", {**said, "message": "{}"}))
+    assert one.write(("claim_notification", {"id": "1", "now": 500.0, "stale": 380.0})) == 1
+    assert other.write(("claim_notification", {"id": "1", "now": 501.0, "stale": 381.0})) == 0, "two would send it"
+    one.write(("notification_failed", {"id": "1", "error": "no network"}))
+    (row,) = other.read("waiting_notifications")
+    assert (row["error"], row["attempts"], row["sent"]) == ("no network", 1, None)
+    assert other.write(("claim_notification", {"id": "1", "now": 502.0, "stale": 382.0})) == 1
+    other.write(("notification_sent", {"id": "1", "sent": 503.0}))
+    assert one.read("waiting_notifications") == [] and one.read("newest_notifications", app="a", most=5)[0]["sent"]
+    assert one.read("newest_notifications", app="", most=5) and not one.read("newest_notifications", app="b", most=5)

@@ -1,0 +1,103 @@
+"""The observer that tells people of a production play that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..errors import IkomaError
+from ..journal.store import Store
+from ..model import Event, Report, RunFinished, RunStarted, StepFinished
+from . import outbox
+from .contacts import Escalation
+from .message import Message
+
+
+class Notifier:
+    """Writes a notification for each production host on which a play failed, and sends what waits in the outbox.
+
+    `of_host` gives what a host's variables say, `app_of` the application's name; `warn` is told what could not be
+    sent, in a sentence. A notification that fails never makes a run fail."""
+
+    def __init__(
+        self,
+        store: Store,
+        of_host: Callable[[str], Escalation],
+        app_of: Callable[[str], str],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._store, self._of_host, self._app_of, self._warn = store, of_host, app_of, warn
+        self._playbooks: tuple[str, ...] = ()
+        self._check = False
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._playbooks, self._check = event.playbooks, event.check
+            case RunFinished(report=Report() as report) if not self._check:
+                try:
+                    self._finished(report)
+                except IkomaError as error:
+                    self._warn(f"notifications could not be sent: {error.message}. {error.remedy}".strip())
+
+    def _finished(self, report: Report) -> None:
+        for host, recap in report.hosts.items():
+            bad = recap.failed or recap.unreachable or recap.rollback_failed
+            if not bad:
+                continue
+            try:
+                found = self._of_host(host)
+                if found.production:
+                    self._add(report, host, found)
+            except IkomaError as error:
+                self._warn(f"nobody was notified of the failure on {host}: {error.message}. {error.remedy}".strip())
+        for one in outbox.deliver(self._store, self._of_host):
+            if one.error:
+                self._warn(
+                    f"the {one.way} to {one.contact} was not sent: {one.error}. It is kept and sent with the next run; "
+                    "now: ikoma-play notifications send"
+                )
+
+    def _add(self, report: Report, host: str, found: Escalation) -> None:
+        severity = found.severities[found.severity or _severity(report, host)]
+        app = self._app_of(host)
+        message = _message(report, host, app, self._playbooks, severity.response, severity.name)
+        if not outbox.add(self._store, message, found, severity.contacts, run=report.run, host=host, app=app):
+            who = ", ".join(severity.contacts) or "nobody"
+            self._warn(
+                f"the failure on {host} is {severity.name}, for {who}, and ikoma_contacts says no way there. "
+                "Give it webhook, email or command."
+            )
+
+
+def _severity(report: Report, host: str) -> str:
+    """P1 where a person must look before anything else, P2 for a failure that stands, P3 for one that was undone."""
+    recap = report.hosts[host]
+    if recap.rollback_failed or recap.unreachable:
+        return "P1"
+    return "P3" if report.undone else "P2"
+
+
+def _message(report: Report, host: str, app: str, playbooks: tuple[str, ...], response: str, severity: str) -> Message:
+    failure = next((one for one in reversed(report.failures) if one.host == host), None)
+    playbook = ", ".join(playbooks)
+    fields: dict[str, str] = {"run": report.run, "playbook": playbook, "host": host}
+    if app:
+        fields["application"] = app
+    fields |= _failed(failure)
+    fields |= {"undone": "everything" if report.undone else "nothing", "response": f"within {response}"}
+    fields["more"] = f"ikoma-play runs show {report.run}"
+    step = f": {failure.title}" if failure else ""
+    return Message(f"{severity} {app or playbook} failed on {host}{step}", severity, fields)
+
+
+def _failed(event: StepFinished | None) -> Mapping[str, str]:
+    if event is None:
+        return {"error": "a step failed"}
+    failure = event.outcome.failure
+    error = failure.message if failure else event.outcome.message or "it failed"
+    found = {"step": event.title, "error": error}
+    if failure and failure.evidence:
+        found["evidence"] = "\n".join(failure.evidence.splitlines()[-10:])
+    if failure and failure.remedy:
+        found["remedy"] = failure.remedy
+    return found
