@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def extra_vars(given: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for option in given:
         if option.startswith("@"):
-            values.update(_mapping(_text(option[1:]), option))
+            values.update(_file(option[1:]))
         elif option.lstrip().startswith(("{", "[")):
             values.update(_mapping(option, "-e"))
         else:
@@ -113,12 +113,15 @@ def _pairs(option: str) -> dict[str, Any]:
     return {name: value for name, _, value in pairs}
 
 
-def _text(path: str) -> str:
-    try:
-        return Path(path).expanduser().read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UsageError(f"-e @{path}: {reason}", remedy="Give a YAML or JSON file of variables.") from None
+def _file(path: str) -> Mapping[str, Any]:
+    """The variables in a file, which may be encrypted as a whole or hold encrypted values. Raises FaultsFound."""
+    from ..language import load_variables
+
+    place = Path(path).expanduser()
+    if not place.is_file():
+        reason = "is a directory" if place.is_dir() else "there is no such file"
+        raise UsageError(f"-e @{path}: {reason}", remedy="Give a YAML or JSON file of variables.")
+    return load_variables(str(place))
 
 
 def _mapping(text: str, shown: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from jinja2 import Environment
 from ..errors import TemplateFailed
 from .filters import FALSE_WORDS, TRUE_WORDS
 from .filters_text import flags
+from .text import RevealedValue
 
 TESTS: dict[str, Callable[..., bool]] = {}
 _F = TypeVar("_F", bound=Callable[..., bool])
@@ -141,7 +142,7 @@ def vaulted_file(value: Any) -> bool:
 
 @named("vault_encrypted")
 def vault_encrypted(value: Any) -> bool:
-    return str(value).startswith("$ANSIBLE_VAULT;")
+    return isinstance(value, RevealedValue) or str(value).startswith("$ANSIBLE_VAULT;")
 
 
 # --- Versions --------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ..errors import IkomaError, TemplateFailed
 from .filters import flatten
 from .filters_text import files_like
 from .lookup_table import LOOKUPS, Asker, named
+from .text import Revealed
 
 
 def _path(templar: Asker, kind: str, name: Any) -> Path:
@@ -33,25 +34,31 @@ def _path(templar: Asker, kind: str, name: Any) -> Path:
 @named("file")
 def file(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     def text(term: Any) -> str:
-        content = _path(templar, "files", term).read_text(encoding="utf-8")
+        content = _read(_path(templar, "files", term))
+        kind = type(content)  # what was encrypted stays known as such
         content = content.rstrip() if options.get("rstrip", True) else content
-        return content.lstrip() if options.get("lstrip", False) else content
+        return kind(content.lstrip() if options.get("lstrip", False) else content)
 
     return [text(term) for term in terms]
 
 
-@named("unvault")
-def unvault(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def _read(path: Path) -> str:
+    """A file's text; what it holds, where it is encrypted."""
     from .vault import KEYS, is_encrypted
 
-    texts = file(templar, terms, {"rstrip": False, **options})
-    return [KEYS.decrypt(text).decode("utf-8") if is_encrypted(text) else text for text in texts]
+    text = path.read_text(encoding="utf-8")
+    return Revealed(KEYS.decrypt(text).decode("utf-8")) if is_encrypted(text) else text
+
+
+@named("unvault")
+def unvault(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    return file(templar, terms, {"rstrip": False, **options})
 
 
 @named("template")
 def template(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     inner = templar.knowing(options.get("template_vars", {}))
-    return [inner.render_text(_path(templar, "templates", term).read_text(encoding="utf-8")) for term in terms]
+    return [inner.render_text(_read(_path(templar, "templates", term))) for term in terms]
 
 
 @named("fileglob")

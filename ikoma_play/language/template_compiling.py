@@ -15,7 +15,7 @@ from jinja2.parser import Parser
 from ..errors import TemplateFailed
 from ..spelling import nearest
 from .jinja_environment import environment
-from .text import Unsafe, Vaulted
+from .text import RevealedValue, Unsafe, Vaulted
 
 VALUE = "__value"  # where a template that is one expression leaves its value
 _DELIMITERS = ("{{", "{%", "{#")
@@ -24,7 +24,11 @@ _DELIMITERS = ("{{", "{%", "{#")
 def has_template(value: Any) -> bool:
     """Whether there is something to render in a value."""
     if isinstance(value, str):
-        return "{" in value and any(mark in value for mark in _DELIMITERS) and not isinstance(value, Unsafe)
+        return (
+            "{" in value
+            and any(mark in value for mark in _DELIMITERS)
+            and not isinstance(value, (Unsafe, RevealedValue))
+        )
     if isinstance(value, Mapping):
         return any(has_template(each) for pair in value.items() for each in pair)
     if isinstance(value, (list, tuple)):

@@ -31,7 +31,7 @@ from .jinja_environment import (
 from .template_compiling import VALUE, compiled, compiled_expression, compiled_text, has_template, offset_of
 from .template_files import render_file
 from .template_needs import Needs, names, needs
-from .text import Revealed, Vaulted
+from .text import Revealed, RevealedValue, Vaulted
 
 _LISTED: tuple[type[Any], ...] = (tuple, *VIEWS)
 
@@ -180,17 +180,17 @@ class Templar:
         return value
 
     def _revealed(self, value: Vaulted) -> Any:
-        """An encrypted value decrypted; it may hold templates itself."""
+        """An encrypted value decrypted; what it holds is final, whatever it looks like."""
         from .vault import KEYS, VaultError
 
         try:
-            text = Revealed(KEYS.decrypt(value.ciphertext).decode("utf-8"))
+            text = RevealedValue(KEYS.decrypt(value.ciphertext).decode("utf-8"))
         except VaultError as error:
             raise TemplateFailed(error.message, remedy=error.remedy, position=value.position) from error
         except UnicodeDecodeError:
             raise TemplateFailed("this value does not hold UTF-8 text", position=value.position) from None
         text.position = value.position
-        return self.render(text)
+        return text
 
     def knowing(self, extra: Mapping[str, Any]) -> Templar:
         """The same with further variables on top."""

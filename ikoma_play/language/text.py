@@ -31,6 +31,12 @@ class Revealed(Text):
     __slots__ = ()
 
 
+class RevealedValue(Revealed):
+    """A value that was encrypted by itself (`!vault`): no template."""
+
+    __slots__ = ()
+
+
 class Entries(dict[Any, Any]):
     """A mapping; keys are Text where they are text. `written` has the spelling of values that YAML reads as
     something that looks otherwise (3.10, yes), by key."""

@@ -10,7 +10,7 @@ from typing import Any
 from ..spelling import did_you_mean
 from .faults import Faults
 from .keywords import LEFT_OUT, LEVELS, Keyword, Kind
-from .text import Entries, Items, Unsafe, Vaulted
+from .text import Entries, Items, RevealedValue, Unsafe, Vaulted
 
 _TRUE = frozenset(("yes", "on", "true", "1", "y", "t"))
 _FALSE = frozenset(("no", "off", "false", "0", "n", "f"))
@@ -27,7 +27,7 @@ ORDERS = ("inventory", "reverse_inventory", "sorted", "reverse_sorted", "shuffle
 def has_template(value: Any) -> bool:
     """Whether there is still something to render in a value."""
     if isinstance(value, str):
-        return ("{{" in value or "{%" in value or "{#" in value) and not isinstance(value, Unsafe)
+        return ("{{" in value or "{%" in value or "{#" in value) and not isinstance(value, (Unsafe, RevealedValue))
     if isinstance(value, Mapping):
         return any(has_template(key) or has_template(entry) for key, entry in value.items())
     if isinstance(value, (list, tuple)):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ikoma_play.cli import status
+from ikoma_play.language.vault import DEFAULT, KEYS, Password
 from tests.engine.golden import ONE_HOST, options_of, play
 
 HERE = Path(__file__).parent
@@ -56,8 +57,16 @@ def prepared(folder: Path, case: Mapping[str, Any]) -> None:
 def ours(folder: Path, case: dict[str, Any]) -> Came:
     """The case through our engine."""
     prepared(folder, case)
-    with chdir(folder):
-        ran = play(folder, case["playbook"], case.get("inventory", ONE_HOST), options_of(case))
+    passwords = list(KEYS._passwords)
+    if "vault_password_file" in case.get("options", {}):
+        words = {**case["options"]}
+        KEYS.add(Password(DEFAULT, (folder / words.pop("vault_password_file")).read_bytes().strip()))
+        case = {**case, "options": words}
+    try:
+        with chdir(folder):
+            ran = play(folder, case["playbook"], case.get("inventory", ONE_HOST), options_of(case))
+    finally:
+        KEYS._passwords[:] = passwords
     hosts = {name: counts for name in ran.report.hosts if (counts := ran.counts(name))}
     said: dict[str, list[str]] = {}
     for event in ran.finished:
@@ -139,7 +148,11 @@ def _arguments(case: Mapping[str, Any]) -> list[str]:
     for name, option in (("check", "--check"), ("diff", "--diff"), ("force_handlers", "--force-handlers")):
         if given.pop(name, False):
             words.append(option)
-    for name, option in (("limit", "--limit"), ("start_at_step", "--start-at-task")):
+    for name, option in (
+        ("limit", "--limit"),
+        ("start_at_step", "--start-at-task"),
+        ("vault_password_file", "--vault-password-file"),
+    ):
         if name in given:
             words += [option, given.pop(name)]
     if "extra_vars" in given:

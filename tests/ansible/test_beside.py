@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import email
+import http.server
+import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +46,43 @@ def test_the_same_as_ansible(case: dict[str, Any], ansible: Ansible, tmp_path: P
         [f"{name}: here {getattr(found, name)}\n  in Ansible {getattr(theirs, name)}" for name in differ]
         + [f"failed here:\n{found.log}", f"Ansible said:\n{theirs.log}"]
     )
+
+
+class Forms(http.server.BaseHTTPRequestHandler):
+    """Answers with the fields of the form that it is sent, whatever its boundary."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        form = email.message_from_bytes(b"Content-Type: %b\r\n\r\n%b" % (self.headers["Content-Type"].encode(), body))
+        told = json.dumps([
+            [part.get_param("name", header="content-disposition"), part.get_filename(), part.get_content_type(),
+             part.get_payload(decode=True).decode().strip()]
+            for part in form.get_payload()
+        ]).encode()  # fmt: skip
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_forms_with_files_are_the_same(ansible: Ansible, tmp_path: Path) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Forms) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        fields = "{word: text, file: {filename: f.txt}, made: {filename: a.json, content: '{}', mime_type: a/b}}"
+        case = {"playbook": f"""
+- hosts: h1
+  tasks:
+    - uri: {{url: "{url}", method: POST, body_format: form-multipart, body: {fields}}}
+      register: r
+    - debug: {{msg: "{{{{ r.json }}}}"}}
+""", "files": {"files/f.txt": "in the file\n"}}  # fmt: skip
+        assert ours(tmp_path / "case", case) == ansible(tmp_path / "case", case)
+        server.shutdown()
 
 
 def test_there_are_enough_of_them() -> None:

@@ -86,6 +86,38 @@ def test_a_run_uses_what_is_encrypted_and_shows_none_of_it(ikoma: Ikoma) -> None
     assert (ikoma.folder / "rendered").read_text() == "CANARY-IN-FILE"
 
 
+def test_extra_variables_may_be_encrypted_as_a_file_or_one_by_one(ikoma: Ikoma) -> None:
+    password = ("--vault-password-file", "pw")
+    inline = ansible_vault(ikoma, "encrypt_string", "--stdin-name", "inline", *password, given="canary-in-line")
+    (ikoma.folder / "single.yml").write_text(inline)
+    ansible_vault(ikoma, "encrypt", "vars.yml", *password)
+    (ikoma.folder / "p.yml").write_text(PLAY.replace("  vars_files: [vars.yml]\n", "") + "    a: 1\n")
+    (ikoma.folder / "secret.j2").write_text("x")
+    given = ("-e", "@vars.yml", "-e", "@single.yml")
+    done = ikoma("run", "p.yml", *given, *password, "-vvv", "--diff")
+    assert not [canary for canary in CANARIES if canary in done.text], done
+    assert (ikoma.folder / "out").read_text() == "canary-in-line canary-in-file canary-in-depth"
+    refused = ikoma("run", "p.yml", *given, expect=4)
+    assert "vars.yml:1:1: vars.yml: this is encrypted, and no vault password was given" in refused.text
+
+
+def test_what_is_encrypted_is_copied_as_what_it_holds_and_not_shown(ikoma: Ikoma) -> None:
+    password = ("--vault-password-file", "pw")
+    (ikoma.folder / "p.yml").write_text(
+        "- hosts: localhost\n  tasks:\n    - copy: {src: vars.yml, dest: out}\n"
+        "    - copy: {src: tree/, dest: copied}\n    - assemble: {src: tree, dest: whole, remote_src: false}\n"
+    )
+    (ikoma.folder / "tree").mkdir()
+    (ikoma.folder / "tree" / "a").write_text("canary-in-tree\n")
+    ansible_vault(ikoma, "encrypt", "vars.yml", "tree/a", *password)
+    done = ikoma("run", "p.yml", "--diff", *password)
+    assert "canary" not in done.text, done
+    assert (ikoma.folder / "out").read_text() == PLAIN
+    assert (ikoma.folder / "copied" / "a").read_text() == (ikoma.folder / "whole").read_text() == "canary-in-tree\n"
+    refused = ikoma("run", "p.yml", expect=2)
+    assert "vars.yml: this is encrypted, and no vault password was given" in refused.text
+
+
 def test_without_a_password_a_file_is_a_fault_and_a_value_fails_its_step(ikoma: Ikoma) -> None:
     password = ("--vault-password-file", "pw")
     (ikoma.folder / "p.yml").write_text(PLAY + "    inline: 1\n")

@@ -17,6 +17,7 @@ from ...tool import Scope, tool
 from ...transport import background
 from ...transport.base import Transport
 from .placing import host_path
+from .sources import decrypted, is_encrypted
 
 _NOT_STARTED = {127: 2, 126: 13}  # a shell's word for a program that cannot be started → the error that Ansible returns
 VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
@@ -129,6 +130,7 @@ def script(
     creates: str | None = None,
     removes: str | None = None,
     executable: str | None = None,
+    decrypt: bool = True,
 ) -> Outcome:
     """Run a script of the runner on the host.
 
@@ -137,6 +139,7 @@ def script(
     creates: a path or pattern; nothing runs where it is there already
     removes: a path or pattern; nothing runs where it is not there
     executable: what runs the script, when not its own first line
+    decrypt: run what the script holds, where it is encrypted with a vault
     """
     words = _split(cmd)
     if not words:
@@ -148,9 +151,9 @@ def script(
     folder = on.demand(Command(("mktemp", "-d"))).text
     try:
         there = posixpath.join(folder, source.name)
-        on.write(there, source.read_bytes(), 0o700)
+        on.write(there, decrypted(source) if decrypt and is_encrypted(source) else source.read_bytes(), 0o700)
         argv = (*shlex.split(executable or ""), there, *words[1:])
-        return run(on, Call(argv, cmd, chdir))
+        return run(on, Call(argv, cmd, chdir, strip=False))
     finally:
         on.remove(folder)
 

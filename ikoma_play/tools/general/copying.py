@@ -6,7 +6,7 @@ import hashlib
 import json
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,6 @@ from ...transport.base import Transport
 from .modes import show_mode
 from .placing import Attributes, Mode, Placed, described, host_path, place, resolved, settle
 from .sources import Source, on_host, on_runner
-
-VAULT = b"$ANSIBLE_VAULT;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def copy(
     follow: write through a link at dest, instead of replacing it
     local_follow: copy what links in src lead to, instead of links
     checksum: the SHA-1 that the source must have
-    decrypt: refuse a source that is encrypted, instead of copying it as it is
+    decrypt: copy what a source holds that is encrypted with a vault; false: copy it as it is
     """
     if (src is None) == (content is None):
         raise StepError("copy takes src or content, one of them", remedy="Say what to copy: copy: src: …")
@@ -81,7 +79,10 @@ def copy(
             raise StepError(f"copy cannot write content to {dest}: it is a directory", remedy="Name a file in dest.")
         return bring(on, dest, as_content(content), asked, manner)
     assert src is not None
-    source = on_host(on, src, local_follow) if remote_src else on_runner(scope.find("files", src), local_follow)
+    if remote_src:
+        source = on_host(on, src, local_follow)
+    else:
+        source = on_runner(scope.find("files", src), local_follow, decrypt)
     if source.folder:
         return _bring_tree(on, source, src.endswith("/"), dest, asked, directory_mode, manner)
     body = source.entries[0]
@@ -93,9 +94,7 @@ def copy(
         raise StepError(
             f"{src} has the SHA-1 {found}, not {checksum}", remedy="Get the right file, or correct checksum."
         )
-    if decrypt and isinstance(body.content, Path):
-        _demand_plain(body.content)
-    return bring(on, dest, body.content, _preserving(asked, body.mode), manner, src=source.path)
+    return _quiet(bring(on, dest, body.content, _preserving(asked, body.mode), manner, src=source.path), body.secret)
 
 
 @tool("template", access=Access.ADMIN, changes=True)
@@ -188,6 +187,7 @@ def assemble(
     group: str | None = None,
     backup: bool = False,
     validate: str | None = None,
+    decrypt: bool = True,
 ) -> Outcome:
     r"""Put a file together from the files of a directory, in the order of their names.
 
@@ -202,8 +202,12 @@ def assemble(
     group: a group's name or number
     backup: keep what was there beside it
     validate: a command that checks the new file, with %s for its name, before it takes its place
+    decrypt: take what fragments of the runner hold that are encrypted with a vault; false: take them as they are
     """
-    source = on_host(on, host_path(on, src), True) if remote_src else on_runner(scope.find("files", src), True)
+    if remote_src:
+        source = on_host(on, host_path(on, src), True)
+    else:
+        source = on_runner(scope.find("files", src), True, decrypt)
     if not source.folder:
         raise StepError(f"{src} is not a directory", remedy="Name the directory that holds the fragments.")
     pattern = re.compile(regexp) if regexp is not None else None
@@ -223,7 +227,9 @@ def assemble(
         if number:
             whole += (b"" if whole.endswith(b"\n") or not between else b"\n") + between
         whole += part
-    return bring(on, host_path(on, dest), whole, Attributes(mode, owner, group), Manner(backup, validate), src=src)
+    attributes = Attributes(mode, owner, group)
+    made = bring(on, host_path(on, dest), whole, attributes, Manner(backup, validate), src=src)
+    return _quiet(made, any(entry.secret for entry in source.entries))
 
 
 # --- One file --------------------------------------------------------------------------------------
@@ -265,12 +271,12 @@ def _is_directory(on: Transport, path: str) -> bool:
     return there is not None and there.kind == "directory"
 
 
-def _demand_plain(path: Path) -> None:
-    with path.open("rb") as file:
-        if file.read(len(VAULT)) == VAULT:
-            raise StepError(
-                f"{path} is encrypted with a vault", remedy="Decrypt it, or say decrypt: false to copy it as it is."
-            )
+def _quiet(outcome: Outcome, secret: bool) -> Outcome:
+    """The outcome without its differences where what was copied is encrypted on the runner."""
+    if not secret or not outcome.diffs:
+        return outcome
+    hidden = (Diff(outcome.diffs[0].label, "", "(what is encrypted on the runner)\n"),)
+    return replace(outcome, diffs=hidden)
 
 
 def _about(source: Path, dest: str) -> dict[str, Any]:
@@ -315,7 +321,7 @@ def _bring_tree(
         elif manner.force or not on.exists(path):
             mine = _preserving(asked, entry.mode)
             placed = place(on, path, entry.content, mine, backup=manner.backup, validate=manner.validate)
-            diffs += placed.diffs
+            diffs += () if entry.secret else placed.diffs
             altered |= placed.changed
     values = {"dest": root, "path": root, "src": source.path, **described(on.stat(root))}
     return (changed if altered else ok)(values, diffs=tuple(diffs))

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import NotFound
+from ...errors import IkomaError, NotFound, StepError
 from ...transport.base import Transport
+
+VAULT = b"$ANSIBLE_VAULT;"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Entry:
     kind: str
     mode: int
     content: bytes | Path = b""
+    secret: bool = False  # it is encrypted on the runner
 
     def read(self) -> bytes:
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
@@ -37,7 +40,15 @@ class Source:
         return posixpath.basename(self.path.rstrip("/"))
 
 
-def on_runner(path: Path, follow: bool) -> Source:
+def on_runner(path: Path, follow: bool, decrypt: bool = False) -> Source:
+    """Files of the runner; encrypted ones as what they hold where `decrypt` says so. Raises StepError."""
+
+    def file(name: str, path: Path) -> Entry:
+        mode = path.stat().st_mode & 0o7777
+        if decrypt and is_encrypted(path):
+            return Entry(name, "file", mode, decrypted(path), secret=True)
+        return Entry(name, "file", mode, path)
+
     def walk(folder: Path) -> Iterator[Entry]:
         for each in sorted(folder.iterdir()):
             name = each.relative_to(path).as_posix()
@@ -47,11 +58,26 @@ def on_runner(path: Path, follow: bool) -> Source:
                 yield Entry(name, "directory", each.stat().st_mode & 0o7777)
                 yield from walk(each)
             elif each.is_file():
-                yield Entry(name, "file", each.stat().st_mode & 0o7777, each)
+                yield file(name, each)
 
     if path.is_dir():
         return Source(str(path), True, tuple(walk(path)))
-    return Source(str(path), False, (Entry(path.name, "file", path.stat().st_mode & 0o7777, path),))
+    return Source(str(path), False, (file(path.name, path),))
+
+
+def is_encrypted(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(VAULT)) == VAULT
+
+
+def decrypted(path: Path) -> bytes:
+    """What an encrypted file of the runner holds. Raises StepError."""
+    from ...language.vault import KEYS
+
+    try:
+        return KEYS.decrypt(path.read_text(encoding="utf-8"))
+    except IkomaError as error:
+        raise StepError(f"{path}: {error.message}", remedy=error.remedy) from None
 
 
 def on_host(on: Transport, src: str, follow: bool) -> Source:

@@ -67,7 +67,7 @@ def uri(
     status_code: the statuses that are good; default 200
     return_content: return the body as content
     body: what is sent; a mapping or list is written as body_format says
-    body_format: json, form-urlencoded, or raw
+    body_format: json, form-urlencoded, form-multipart (names to text, or to filename, content, mime_type), or raw
     headers: further headers
     url_username: a user for basic authentication
     url_password: that user's password
@@ -249,7 +249,9 @@ def _body(scope: Scope, body: Any, form: Format, src: str | None) -> tuple[bytes
         text = body if isinstance(body, str) else urlencode(body, doseq=True)
         return text.encode(), "application/x-www-form-urlencoded"
     if form == "form-multipart":
-        raise StepError("uri does not send form-multipart", remedy="Use form-urlencoded, or curl by the tool command.")
+        from .multipart import multipart
+
+        return multipart(body, lambda name: scope.find("files", name))
     return (body if isinstance(body, str) else json.dumps(body)).encode(), ""
 
 

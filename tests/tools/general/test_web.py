@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import hashlib
 import http.server
 import json
@@ -146,6 +147,31 @@ def test_bodies(web: str, tmp_path: Path, body: Any, form: str, sent: str, kind:
     told = uri(tmp_path, url=web, method="POST", body=body, body_format=form).result["json"]
     assert (told["method"], told["body"]) == ("POST", sent)
     assert told["headers"].get("Content-Type") == kind
+
+
+def test_a_form_with_files(web: str, tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("of the file")
+    form = {
+        "word": "text é", "number": 3, "file": {"filename": "f.txt"}, "made": {"filename": "a.json", "content": "{}"},
+        "coded": {"content": "x y", "mime_type": "text/x", "multipart_encoding": "base64"},
+    }  # fmt: skip
+    told = uri(tmp_path, url=web, method="POST", body=form, body_format="form-multipart").result["json"]
+    head = f"Content-Type: {told['headers']['Content-Type']}\n\n"
+    found = email.message_from_string(head + told["body"])
+    fields = {part.get_param("name", header="content-disposition"): part for part in found.get_payload()}
+    assert list(fields) == ["coded", "file", "made", "number", "word"]
+    assert [fields[name].get_payload(decode=True).decode() for name in ("number", "file", "made", "coded")] == [
+        "3", "of the file", "{}", "x y"
+    ]  # fmt: skip
+    assert (fields["file"].get_filename(), fields["file"].get_content_type()) == ("f.txt", "text/plain")
+    assert (fields["made"].get_filename(), fields["made"].get_content_type()) == ("a.json", "application/json")
+    for wrong, said in (
+        ("text", "wants a mapping"), ({"a": {"file": "x"}}, "knows no 'file'"), ({"a": {}}, "neither filename"),
+        ({"a": {"filename": "nowhere"}}, "nowhere"),
+        ({"a": {"content": "", "multipart_encoding": "x"}}, "multipart_encoding"),
+    ):  # fmt: skip
+        with pytest.raises(StepError, match=said):
+            uri(tmp_path, url=web, method="POST", body=wrong, body_format="form-multipart")
 
 
 def test_a_file_as_the_body(web: str, tmp_path: Path) -> None:
