@@ -20,6 +20,7 @@ from typing import Any
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, ThreadedTaskDispatcher
 
@@ -120,16 +121,23 @@ def _answers(path: Path) -> bool:
         return True
 
 
+REFUSED = {
+    400: ("malformed", "the request is no proper HTTP"),
+    413: ("too-large", "the body is too large"),
+    431: ("headers-too-large", f"the headers are larger than {HEADER_BYTES} bytes"),
+    500: ("internal", "the server itself failed"),
+    501: ("transfer-encoding", "no Transfer-Encoding but chunked is known"),
+}
+
+
 class JsonError(ErrorTask):  # type: ignore[misc]
     """What waitress itself refuses (too large, malformed), in the shape of every other answer."""
 
     def execute(self) -> None:
         error = self.request.error
         self.channel.lingers = True
-        code = {413: "too-large", 431: "headers-too-large"}.get(error.code, "malformed")
-        if error.code >= 500:
-            code = "internal"
-        said = f"{error.reason}: {error.body}" if error.code < 500 else error.reason
+        # Not waitress' own words: they repeat the line that is wrong, and with it a key.
+        code, said = REFUSED.get(error.code, REFUSED[400])
         body = (json.dumps({"success": False, "error": said, "code": code}) + "\n").encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.extend([("Content-Type", "application/json"), *HEADERS.items()])
@@ -137,8 +145,18 @@ class JsonError(ErrorTask):  # type: ignore[misc]
         self.content_length = len(body)
         self.write(body)
         self.channel.server.log.write(
-            "info", "refused", status=error.code, reason=str(error.body)[:200], address=str(self.channel.addr[0])
+            "info", "refused", status=error.code, code=code, address=str(self.channel.addr[0])
         )
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc]
+    """A request whose length is said in two ways, or in one that its version has not, is two requests to whoever
+    reads it the other way: it is refused."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        if "TRANSFER_ENCODING" in self.headers or (self.chunked and "CONTENT_LENGTH" in self.headers):
+            raise ParsingError("the length of the body is said in two ways")
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]
@@ -148,6 +166,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     at once, the connection would be reset under the client's hands, the answer unread."""
 
     error_task_class = JsonError
+    parser_class = Parser
     draining_since = 0.0
     lingers = False
 
