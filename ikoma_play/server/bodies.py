@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from .answers import Refusal, wrong_fields
 
 DEEPEST = 32  # levels of lists and objects
+MOST = 100  # names at the top; no tool has half as many, and each unknown one is answered with a guess
 
 
 def parse(data: bytes) -> dict[str, Any]:
@@ -32,6 +33,8 @@ def parse(data: bytes) -> dict[str, Any]:
         raise _wrong(f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise _wrong("the body must be a JSON object")
+    if len(value) > MOST:
+        raise _wrong(f"the body has {len(value)} names, and {MOST} are the most")
     faults: dict[str, str] = {}
     for name, each in value.items():
         if wrong := _unfit(name) or _unfit(each):

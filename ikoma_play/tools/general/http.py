@@ -60,6 +60,8 @@ class Answer:
 def answered(on: Transport, request: Request) -> Iterator[Answer]:
     """The answer to a request, redirects followed. Raises StepError, TimedOut and Unavailable, never for a status."""
     url, method, body, headers = request.url, request.method.upper(), request.body, dict(request.headers)
+    if not method.isascii() or not method.replace("-", "").isalnum():
+        raise StepError(f"{request.method[:40]!r} is no HTTP method", remedy="Use GET, POST, PUT, DELETE or the like.")
     redirected = False
     for _ in range(MOST_REDIRECTS):
         with _one(on, request, url, method, body, headers) as answer:

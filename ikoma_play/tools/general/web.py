@@ -240,7 +240,10 @@ def _body(scope: Scope, body: Any, form: Format, src: str | None) -> tuple[bytes
     if src is not None:
         if body is not None:
             raise StepError("uri takes body or src, not both", remedy="Leave one of them out.")
-        return scope.find("files", src).read_bytes(), "application/octet-stream"
+        file = scope.find("files", src)
+        if not file.is_file():
+            raise StepError(f"src of uri is no file: {file}", remedy="Name a file of the runner.")
+        return file.read_bytes(), "application/octet-stream"
     if body is None:
         return None, ""
     if form == "json":
