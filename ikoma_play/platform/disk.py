@@ -57,6 +57,16 @@ def filesystems(on: Transport) -> list[Filesystem]:
     ]
 
 
+def space(on: Transport, path: str) -> tuple[int, str]:
+    """Bytes free for us on the disk of `path` or of the nearest directory above it, -1 where it cannot be told;
+    and the same in words."""
+    seen = _df(on, path)
+    if seen is None:
+        return -1, f"the space on the disk of {path} is not known"
+    mount, total, free = seen
+    return free, f"{free / 2**30:.1f} GiB of {total / 2**30:.1f} GiB free on {mount}"
+
+
 def docker_root(on: Transport) -> str:
     """Where Docker keeps images and containers; its usual place where the engine does not answer."""
     from .engine import engine

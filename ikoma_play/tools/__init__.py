@@ -7,7 +7,13 @@ from ..tool import Toolbox
 TOOLS = Toolbox(
     {
         # The existing platform's nineteen first, in its order, then what the runbook's shell lines call for.
-        "ikoma_play.tools.platform": ("platform.info", "platform.check", "platform.up", "platform.down"),
+        "ikoma_play.tools.platform": (
+            "platform.info",
+            "platform.check",
+            "platform.preflight",
+            "platform.up",
+            "platform.down",
+        ),
         "ikoma_play.tools.apps": (
             "apps.list",
             "apps.status",

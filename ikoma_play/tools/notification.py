@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +25,7 @@ def notify(
     app_name: AppName | None = None,
     severity: Literal["P1", "P2", "P3", "P4"] | None = None,
     contacts: list[str] | None = None,
+    about: str | None = None,
     *,
     scope: Scope | None = None,
 ) -> Outcome:
@@ -35,6 +37,7 @@ def notify(
     app_name: the application that it is about
     severity: whose contacts hear of it; default the contacts of ikoma_team
     contacts: names of ikoma_contacts, instead of the severity's or the team's
+    about: what it is about, a release for instance: whoever heard of it already is not told again
     """
     from ..notify import outbox
     from ..notify.message import Message
@@ -47,12 +50,21 @@ def notify(
     if not reached:
         said = "nobody is to be told: ikoma_team and ikoma_contacts of the inventory say who and how"
         return ok({"success": True, "message": said, "sent": [], "waiting": []}, said)
+    reached = _not_told_yet(reached, app_name, about)
+    if not reached:
+        said = f"all have heard of {about} already"
+        return ok({"success": True, "message": said, "sent": [], "waiting": []}, said)
     if on.dry:
         said = f"{', '.join(reached)} would be told"
         return changed({"success": True, "message": said, "sent": [], "waiting": reached}, said)
     run = _text(scope, "ikoma_run")
     text = scope.mask(message) if scope else message
-    fields = {"host": on.host.name, **({"application": app_name} if app_name else {}), **({"run": run} if run else {})}
+    fields = {
+        "host": on.host.name,
+        **({"application": app_name} if app_name else {}),
+        **({"run": run} if run else {}),
+        **({"about": about} if about else {}),
+    }
     with _outbox() as store:
         tag = run or "platform.notify"
         outbox.add(
@@ -82,7 +94,8 @@ def notifications(
         rows = store.read("newest_notifications", app=app_name or "", most=most)
     found = [
         {"at": row["at"], "severity": row["severity"], "contact": row["contact"], "way": row["way"],
-         "run": row["run"], "host": row["host"], "sent": row["sent"], "error": row["error"]}
+         "run": row["run"], "host": row["host"], "sent": row["sent"], "error": row["error"],
+         "about": json.loads(row["message"])["fields"].get("about", "")}
         for row in rows
     ]  # fmt: skip
     severities = {
@@ -93,6 +106,16 @@ def notifications(
     waiting = sum(1 for one in found if one["sent"] is None)
     result = {"severities": severities, "team": list(known.team), "notifications": found, "waiting": waiting}
     return ok(result, f"{len(found)} notifications, {waiting} waiting")
+
+
+def _not_told_yet(contacts: list[str], app: str | None, about: str | None) -> list[str]:
+    """Those for whom no notification about the same is in the outbox, sent or waiting."""
+    if not about or not contacts:
+        return contacts
+    with _outbox() as store:
+        rows = store.read("newest_notifications", app=app or "", most=1000)
+    told = {row["contact"] for row in rows if json.loads(row["message"])["fields"].get("about") == about}
+    return [name for name in contacts if name not in told]
 
 
 @contextmanager

@@ -5,15 +5,15 @@ from __future__ import annotations
 import posixpath
 import time
 from pathlib import Path
-from typing import Any
 
 from .. import __version__
-from ..errors import IkomaError, Unavailable
-from ..model import Access, Command, Outcome, changed, ok
-from ..platform import api_keys, application, postgres, postgres_embedded, sandbox
+from ..arguments import AppName, GitRef
+from ..errors import Unavailable
+from ..model import Access, Outcome, changed, ok
+from ..platform import api_keys, application, disk, git, postgres, postgres_embedded, prerequisites, sandbox
 from ..platform.runtime import runtime
 from ..platform.settings import Settings, settings
-from ..tool import tool
+from ..tool import Scope, tool
 from ..transport.base import Transport
 
 # The existing platform's tools, in its order; clients know them by these names.
@@ -22,7 +22,17 @@ CAPABILITIES = (
     "apps.env.example", "apps.validate", "deploy.up", "deploy.down", "deploy.restart", "db.create", "db.migrate",
     "db.seed", "db.backup", "db.status", "artifact.generate_runbook", "artifact.verify_release",
 )  # fmt: skip
-LEAST_SPACE = 100 * 1024 * 1024  # bytes free below the applications' directory
+
+# The prerequisites as the runbook's list has them.
+BOXES = {
+    "server": "ikoma-play is installed and running",
+    "key": "the API key is there and safe",
+    "docker": "the Docker daemon is running",
+    "postgres": "PostgreSQL can be reached",
+    "appsRoot": "the applications' directory can be written and has space",
+    "source": "the application's source is prepared",
+    "environment": "the environment variables are documented and given",
+}
 
 
 @tool("platform.info", access=Access.OBSERVER, changes=False)
@@ -41,7 +51,7 @@ def info(on: Transport) -> Outcome:
                 "appNameLength": 64,
                 "databaseNameBytes": postgres.LONGEST_NAME,
                 "backupNameLength": 128,
-                "freeDiskBytes": LEAST_SPACE,
+                "freeDiskBytes": disk.LEAST_SPACE,
             },
         }
     )
@@ -56,15 +66,41 @@ def check(on: Transport) -> Outcome:
     found = settings(on)
     checks: dict[str, bool] = {}
     details: dict[str, str] = {}
-    for name, look in (("docker", _check_runtime), ("postgres", _check_postgres), ("appsRoot", _check_apps_root)):
-        try:
-            checks[name], details[name] = look(on, found)
-        except IkomaError as error:
-            checks[name], details[name] = False, f"{error.message}. {error.remedy}".strip()
-    details["disk"] = _space(on, found.apps_root)[1]
+    for name, checked in prerequisites.basics(on).items():
+        checks[name], details[name] = checked.good, checked.said
+    details["disk"] = disk.space(on, found.apps_root)[1]
     bad = [name for name, good in checks.items() if not good]
     result = {"healthy": not bad, "checks": checks, "details": details}
     return ok(result, "; ".join(details[name] for name in bad) or "everything is well")
+
+
+@tool("platform.preflight", access=Access.OBSERVER, changes=False, secrets=("env",))
+def preflight(
+    on: Transport,
+    app_name: AppName | None = None,
+    source: str | None = None,
+    ref: GitRef | None = None,
+    env: dict[str, str | int | float | bool | None] | None = None,
+    server: bool = False,
+    *,
+    scope: Scope | None = None,
+) -> Outcome:
+    """Look at every prerequisite of a deploy, and tell all that is missing at once, each with its remedy.
+
+    app_name: the application that is to be deployed
+    source: its source
+    ref: a tag, branch or commit of a git source
+    env: what its `.env` is to say
+    server: whether ikoma-play serve must answer on the host and have a key
+    """
+    if scope is not None:
+        scope.keep_secret(postgres.known_password(on), *filter(None, (git.repository(source or "").password,)))
+    asked = prerequisites.Asked(app_name or "", source or "", ref or "", env, server)
+    found = prerequisites.boxes(on, asked)
+    listed = [{"box": name, "title": BOXES[name], "done": one.good, "details": one.said} for name, one in found.items()]
+    missing = [one.said for one in found.values() if not one.good]
+    message = "; ".join(missing) or f"all {len(listed)} prerequisites are there"
+    return ok({"ready": not missing, "boxes": listed, "missing": missing}, message)
 
 
 @tool("platform.up", access=Access.OPERATOR, changes=True, lasting="left running, since other applications use it")
@@ -177,52 +213,3 @@ def _remove(on: Transport, found: Settings) -> list[str]:
     if not on.scan(str(root)):
         on.remove(str(root))
     return removed
-
-
-def _check_runtime(on: Transport, found: Settings) -> tuple[bool, str]:
-    good, said = runtime(on).available()
-    if found.runtime != "process":
-        return good, said
-    if not good and on.dry:
-        return True, "local processes; platform.up would start their supervisor"
-    return good, f"{said} (this host runs services as local processes, not in Docker)" if good else said
-
-
-def _check_postgres(on: Transport, found: Settings) -> tuple[bool, str]:
-    if on.dry and found.postgres == postgres.EMBEDDED and not postgres_embedded.Cluster(on).running():
-        return True, "the embedded PostgreSQL; platform.up would start it"
-    return True, postgres.Server(on).check()
-
-
-def _check_apps_root(on: Transport, found: Settings) -> tuple[bool, str]:
-    path = found.apps_root
-    while (there := on.stat(path, follow=True)) is None and path != posixpath.dirname(path):
-        path = posixpath.dirname(path)
-    if there is None or there.kind != "directory":
-        return False, f"{path} is no directory, so applications cannot lie in {found.apps_root}"
-    if not _made_here(on, path) and not on.run(Command(("test", "-w", path), changes=False)).ok:
-        return False, f"the user that we are on {on.host.name} may not write in {path}. Give it the right to"
-    free, said = _space(on, found.apps_root)
-    if 0 <= free < LEAST_SPACE:
-        return False, f"{found.apps_root} is nearly full: {said}. Free space there, old backups and images first."
-    return True, f"{path} can be written" + (
-        "" if path == found.apps_root else f"; {found.apps_root} will be made there"
-    )
-
-
-def _made_here(on: Transport, path: str) -> bool:
-    """Whether check mode would have made it: then only the record knows it."""
-    return on.dry and not on.run(Command(("test", "-e", path), changes=False)).ok
-
-
-def _space(on: Transport, path: str) -> tuple[int, str]:
-    """Bytes free for us on the disk of `path` or of the nearest directory above it; -1 where it cannot be told."""
-    while path != posixpath.dirname(path) and not on.run(Command(("test", "-d", path), changes=False)).ok:
-        path = posixpath.dirname(path)
-    result = on.run(Command(("df", "-Pk", "--", path), env={"LC_ALL": "C"}, changes=False))
-    lines = result.text.splitlines()
-    words: list[Any] = lines[-1].split() if result.ok and len(lines) > 1 else []
-    if len(words) < 6 or not words[-3].isdigit():
-        return -1, f"the space on the disk of {path} is not known"
-    free, total = int(words[-3]) * 1024, int(words[-5]) * 1024
-    return free, f"{free / 2**30:.1f} GiB of {total / 2**30:.1f} GiB free on {words[-1]}"
