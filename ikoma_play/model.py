@@ -179,6 +179,7 @@ class Outcome:
     hidden: bool = False
     attempts: int = 1
     seconds: float = 0.0
+    round_trips: int = 0  # how often something was asked of a host over the network, and its answer waited for
 
 
 def ok(result: Any = None, message: str = "", **more: Any) -> Outcome:

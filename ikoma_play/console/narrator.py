@@ -145,6 +145,8 @@ class Narrator:
             lines += _lines("message", outcome.message)
         if self.verbosity > 1 and outcome.status is not Status.SKIPPED:
             lines.append(Line("where", str(step.position)))
+            if self.verbosity > 2 and outcome.round_trips:
+                lines.append(Line("where", words.count(outcome.round_trips, "round trip")))
             lines += [Line("call", line) for line in words.call(step.tool, event.arguments)]
         if self.verbosity and step.tool != "debug":
             lines += self._results(outcome)

@@ -59,6 +59,8 @@ class Call:
         self.entries: list[Undo] = []  # what would undo it, one for each item of a loop
         self.touched = False  # something may have been changed
         self._captured = False
+        self._way: Transport | None = None  # what the tool was given, and what had been asked on it before
+        self._before = self._trips = 0
         self.replayed = False  # given back from the journal: nobody is told of it again
         self._occurrence = ""
 
@@ -76,7 +78,8 @@ class Call:
             done = outcomes.of_error(error, self.step.position)
         done = self._forgiven(done)
         seconds = time.perf_counter() - begun
-        outcome = replace(done.outcome, seconds=seconds, hidden=self.hidden or done.outcome.hidden)
+        hidden = self.hidden or done.outcome.hidden
+        outcome = replace(done.outcome, seconds=seconds, hidden=hidden, round_trips=self._trips)
         self.host.tally.seconds += seconds
         return replace(done, outcome=outcome)
 
@@ -223,10 +226,12 @@ class Call:
 
     def _attempt(self, templar: Templar) -> Done:
         """Call the tool once and judge what it came to."""
+        self._way = None
         try:
             done = self._called(templar)
         except Exception as error:
             done = outcomes.of_error(error, self.step.position)
+        self._trips += self._way.round_trips - self._before if self._way is not None else 0
         if self.step.async_seconds and "started" not in done.registered():
             done = replace(done, extra={**done.extra, "started": 1, "finished": 1})
         if self.step.changed_when is None and self.step.failed_when is None:
@@ -249,6 +254,7 @@ class Call:
         detached = reach.background_limit(self.step, templar) if reach.goes_on(self.step, templar, dry) else None
         way = reach.road(run, self.host, self.step, templar, dry, delegate, detached=detached)
         way.progress = self._progress
+        self._way, self._before = way, way.round_trips
         auto = self.step.auto_rollback and not dry and not self._captured and self.frame.kind != "rollback"
         kept = dict(kwargs) if auto else None
         if prepared.scoped:

@@ -88,6 +88,10 @@ class StepRoad(Transport):
     def progress(self, receiver: Callable[[Progress], None]) -> None:
         self.inner.progress = receiver
 
+    @property
+    def round_trips(self) -> int:
+        return self.inner.round_trips
+
     def left(self) -> float | None:
         """Seconds until the deadline; raises TimedOut when it has passed."""
         if self.until is None:
@@ -141,6 +145,10 @@ class StepRoad(Transport):
 
     def become(self, user: str, method: str = "sudo", password: str | None = None, flags: str = "") -> Transport:
         return StepRoad(self.inner.become(user, method, password, flags), self.env, self.left())
+
+    def send(self, source: Path, path: str, mode: int | None = None) -> None:
+        self.left()
+        self.inner.send(source, path, mode)
 
     def upload(self, source: Path, path: str) -> int:
         self.left()
@@ -207,6 +215,7 @@ class LazyRoad(StepRoad):
         self.until = None if timeout is None else monotonic() + timeout
         self._open_road = open
         self._road: Transport | None = None
+        self._before = 0
         self._receiver = Transport.progress
 
     def one_step(self) -> AbstractContextManager[None]:
@@ -217,7 +226,12 @@ class LazyRoad(StepRoad):
         if self._road is None:
             self._road = self._open_road()
             self._road.progress = self._receiver
+            self._before = self._road.round_trips
         return self._road
+
+    @property
+    def round_trips(self) -> int:
+        return 0 if self._road is None else self._road.round_trips - self._before
 
     @property
     def progress(self) -> Callable[[Progress], None]:

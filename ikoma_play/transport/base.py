@@ -50,6 +50,11 @@ class Transport(ABC):
     detached: float | None = None  # seconds: a command that is the whole of a step goes on by itself that long
     progress: Callable[[Progress], None] = staticmethod(ignore)
 
+    @property
+    def round_trips(self) -> int:
+        """How often something was asked of the host over the network and its answer waited for, up to now."""
+        return 0
+
     # --- the verbs that every transport brings ---
 
     @abstractmethod
@@ -151,6 +156,11 @@ class Transport(ABC):
         beside = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)[:200]}.{os.urandom(6).hex()}")
         self.demand(Command(("ln", "-s", "--", target, beside)))
         self.rename(beside, path)
+
+    def send(self, source: Path, path: str, mode: int | None = None) -> None:
+        """Put a file of the runner at `path`, as `write` does; a road that can be broken off goes on where it was."""
+        with source.open("rb") as file:
+            self.write(path, file, mode)
 
     def upload(self, source: Path, path: str) -> int:
         """Copy a file or a tree of the runner to `path`; returns how many files were written.

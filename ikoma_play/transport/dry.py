@@ -56,6 +56,10 @@ class DryTransport(Transport):
     def progress(self, receiver: Callable[[Progress], None]) -> None:
         self.inner.progress = receiver
 
+    @property
+    def round_trips(self) -> int:
+        return self.inner.round_trips
+
     def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
         if command.changes or command.stdout_to is not None:
             self.recorded.append(command)

@@ -57,9 +57,14 @@ class SshTransport(SshFiles):
         return self._run(command, on_output)
 
     def run_script(
-        self, script: str, *arguments: str, stdin: bytes | BinaryIO | None = None, changes: bool = True
+        self,
+        script: str,
+        *arguments: str,
+        stdin: bytes | BinaryIO | None = None,
+        changes: bool = True,
+        on_output: Callable[[bytes], None] | None = None,
     ) -> Result:
-        return self._run(Command(arguments, stdin=stdin, changes=changes), None, script)
+        return self._run(Command(arguments, stdin=stdin, changes=changes), on_output, script)
 
     def _run(self, command: Command, on_output: Callable[[bytes], None] | None, script: str = "") -> Result:
         stdin = command.stdin

@@ -15,6 +15,7 @@ from .framing import INLINE, escaped
 from .shelled import WRITE, cause, stat_of
 from .ssh_glances import LOOK, WRITTEN, Glance, Glances, parsed
 from .ssh_scripts import ScriptedTransport
+from .ssh_send import send
 from .ssh_upload import upload
 
 NOT_CHANGED = 3
@@ -142,6 +143,9 @@ class SshFiles(ScriptedTransport):
         folder, name = posixpath.split(path)
         beside = posixpath.join(folder or ".", f".{name[:200]}.{os.urandom(6).hex()}")
         self._demand("make the link", path, self.run_script(SYMLINK, target, path, beside))
+
+    def send(self, source: Path, path: str, mode: int | None = None) -> None:
+        send(self, source, path, mode)
 
     def upload(self, source: Path, path: str) -> int:
         return upload(self, source, path)

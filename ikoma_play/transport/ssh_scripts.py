@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import BinaryIO
 
 from ..model import Result
@@ -12,6 +13,11 @@ from .shelled import ShelledTransport
 class ScriptedTransport(ShelledTransport):
     @abstractmethod
     def run_script(
-        self, script: str, *arguments: str, stdin: bytes | BinaryIO | None = None, changes: bool = True
+        self,
+        script: str,
+        *arguments: str,
+        stdin: bytes | BinaryIO | None = None,
+        changes: bool = True,
+        on_output: Callable[[bytes], None] | None = None,
     ) -> Result:
         """Run lines of shell with arguments in a copy of the open shell."""

@@ -1,4 +1,4 @@
-"""Files and trees of the runner brought to a host: what is the same there stays, the rest goes in one stream."""
+"""Files and trees of the runner brought to a host: what is the same there stays, small files go in one stream."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..errors import StepError
 from ..model import Progress
 from .base import Stat, files_below
 from .ssh_scripts import ScriptedTransport
+from .ssh_send import RESUMED
 
 CHUNK = 256 * 2**10
 NO_TAR = 127
@@ -45,8 +46,14 @@ def upload(on: ScriptedTransport, source: Path, path: str) -> int:
     on.progress(Progress(f"comparing {source.name}", 0, len(names)))
     there = _there(on, folder, names, whole=source.is_dir())
     wanted = _without_equal(on, folder, names, there)
-    if wanted:
-        _send(on, source, folder, wanted)
+    large = {name: file for name, file in wanted.items() if file.stat().st_size >= RESUMED or not source.is_dir()}
+    small = {name: file for name, file in wanted.items() if name not in large}
+    if small:
+        _send(on, source, folder, small)
+    for name, file in large.items():
+        target = posixpath.join(folder, name)
+        on.mkdir(posixpath.dirname(target) or ".")
+        on.send(file, target, file.stat().st_mode & 0o777)
     return len(wanted)
 
 

@@ -78,8 +78,7 @@ def place(
     if isinstance(source, bytes):
         on.write(path, source, mode)
     else:
-        with source.open("rb") as file:
-            on.write(path, file, mode)
+        on.send(source, path, mode)
     _, diffs = settle(on, path, Attributes(mode, attributes.owner, attributes.group))
     return Placed(True, (diff, *diffs), saved)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import posixpath
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ikoma_play.errors import NotFound, StepError, Unavailable
+from ikoma_play.errors import NotFound, StepError, Unavailable, Unreachable
 from ikoma_play.model import Command, Progress
 from ikoma_play.transport.ssh import SshTransport
 from tests.parts.sshd import ROOT, Sshd
@@ -213,3 +215,79 @@ def test_looks_within_a_step_are_as_right_as_others(on: SshTransport, place: str
             parent = posixpath.dirname(path)
             assert on.stat(parent) is not None or name == "none/below"
         assert on.stat(parent) == on.stat(parent)
+
+
+def test_a_large_file_goes_on_where_it_was_broken_off(own: Callable[..., Sshd], tmp_path: Path) -> None:
+    """The connection is lost after a third; the rest is all that is sent by the next one. Other content starts anew."""
+    server = own()
+    source, size = tmp_path / "large", 30_000_000
+    source.write_bytes(os.urandom(size))
+    on = SshTransport(server.host())
+    told: list[float] = []
+
+    def drop(progress: Progress) -> None:
+        told.append(progress.done)
+        assert progress.total == size
+        if progress.done > size / 3 and drops:
+            drops.pop()
+            server.drop_connections()
+
+    try:
+        folder = on.run(Command(("mktemp", "-d"))).text
+        target, part = f"{folder}/it's large", f"{folder}/.it's large.ikoma-part"
+        drops = [True]
+        on.progress = drop
+        with pytest.raises(Unreachable, match="was lost while the host worked on"):
+            on.send(source, target, 0o640)
+        there = on.stat(part)
+        assert there is not None and there.size > size / 10 and there.mode == 0o600 and on.stat(target) is None
+        told.clear()
+        on.send(source, target, 0o640)
+        assert told[0] > there.size and told[-1] == size, "it did not go on where it was"
+        now = on.stat(target)
+        assert now is not None and (now.size, now.mode) == (size, 0o640) and on.stat(part) is None
+        sums = on.run(Command(("sha256sum", target))).text.split()[0].lstrip("\\")
+        assert sums == hashlib.sha256(source.read_bytes()).hexdigest()
+        on.write(part, b"something else" * 1_000_000)  # by nobody's hash a beginning of it
+        told.clear()
+        on.send(source, target)
+        assert told[0] < 2_000_000 and on.run(Command(("sha256sum", target))).text.split()[0].lstrip("\\") == sums
+        now = on.stat(target)
+        assert now is not None and now.mode == 0o640, "the mode of what was there is kept"
+        assert [entry.path for entry in on.scan(folder)] == [target]
+        on.remove(folder)
+    finally:
+        on.close()
+
+
+def test_two_who_send_the_same_file_do_not_mix(own: Callable[..., Sshd], tmp_path: Path) -> None:
+    server = own()
+    roads = [SshTransport(server.host()) for _ in range(3)]
+    folder = roads[0].run(Command(("mktemp", "-d"))).text
+    sources = [tmp_path / str(number) for number in range(3)]
+    for source in sources:
+        source.write_bytes(os.urandom(20_000_000))
+    threads = [threading.Thread(target=on.send, args=(source, f"{folder}/same"))
+               for on, source in zip(roads, sources, strict=True)]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    sums = roads[0].run(Command(("sha256sum", f"{folder}/same"))).text.split()[0]
+    assert sums in [hashlib.sha256(source.read_bytes()).hexdigest() for source in sources]
+    assert [entry.path for entry in roads[0].scan(folder)] == [f"{folder}/same"]
+    roads[0].remove(folder)
+    for on in roads:
+        on.close()
+
+
+def test_what_keeps_a_large_file_from_its_place(on: SshTransport, place: str, tmp_path: Path) -> None:
+    source = tmp_path / "large"
+    source.write_bytes(bytes(9_000_000))
+    on.mkdir(f"{place}/directory")
+    with pytest.raises(StepError, match="is a directory"):
+        on.send(source, f"{place}/directory")
+    with pytest.raises(NotFound, match="no such file or directory"):
+        on.send(source, f"{place}/none/file")
+    assert sorted(entry.path for entry in on.scan(place)) == [f"{place}/directory"]
+    assert on.run(Command(("echo", "next"))).text == "next"
