@@ -110,10 +110,23 @@ def test_with_the_free_strategy_nobody_waits_for_the_slow(ikoma: Ikoma) -> None:
     assert log(ikoma)[-1] == "done-app1"
 
 
-def test_equal_outcomes_are_one_line_and_round_trips_are_told(ikoma: Ikoma) -> None:
+def test_many_equal_outcomes_are_one_line_and_the_odd_ones_stand_out(ikoma: Ikoma, boxes: dict[str, Sshd]) -> None:
+    names = [f"web{number:02}" for number in range(24)]
+    variables = [dict(box.host().vars) for box in boxes.values()]
+    hosts = {name: variables[number % len(variables)] for number, name in enumerate(names)}
+    (ikoma.folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+    odd = "exit {{ 1 if inventory_hostname == 'web07' else 0 }}"
+    steps = [{"name": "first", "command": "true"}, {"name": "odd", "shell": odd},
+             {"name": "last", "command": "true", "changed_when": False}]  # fmt: skip
+    said = play(ikoma, steps, "-f", "24", expect=2).out.splitlines()
+    assert len([line for line in said if "] first" in line]) == 1 and "[all 24 hosts] first" in "".join(said), said
+    assert [line for line in said if line.startswith("failed:")] == ["failed: [web07] odd"], said
+    assert len([line for line in said if "] last" in line]) == 1, said
+    assert len(said) < 50, "\n".join(said)
+
+
+def test_round_trips_are_told(ikoma: Ikoma) -> None:
     steps = [{"name": name, "command": "true", "changed_when": False} for name in ("connect", "again")]
-    said = play(ikoma, steps).out.splitlines()
-    assert len([line for line in said if line.startswith("ok:") and "again" in line]) == 1, said
     said = play(ikoma, steps, "-vvv", "-l", "app1").out.splitlines()
     told = said[next(number for number, line in enumerate(said) if line.startswith("ok:") and "again" in line) :]
     assert "1 round trip" in [line.strip() for line in told[:4]], said
