@@ -72,7 +72,7 @@ def _again(past: Past, call: Call, known: Recorded) -> Done:
         return _taken_as_done(call, known)
     call.remember(known.undo)
     done = call.perform()
-    began = known.unfinished and call.prepared.tool.changes
+    began = known.unfinished and call.prepared.tool.changes and call.step.changed_when is None
     if (began or known.memory.changed) and not done.outcome.status.bad and not done.skipped:
         # What it finds in place its own first time may have put there: handlers and conditions are to know.
         status = Status.CHANGED if done.outcome.status is Status.OK else done.outcome.status

@@ -18,6 +18,7 @@ from typing import BinaryIO
 from ..errors import NotFound, StepError
 from ..model import Command, Host, Progress, Result
 from .base import Stat, Transport, ignore
+from .beside import new_beside, sweep
 from .faults import NOT_THERE, told
 from .process import CHUNK, Process, cannot_start, passing_on
 
@@ -60,14 +61,13 @@ class LocalTransport(Transport):
 
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
         folder, name = os.path.split(os.path.abspath(path))
-        beside = os.path.join(folder, f".{name[:200]}.{os.urandom(6).hex()}")
         with told("write", path):
             if os.path.isdir(path) and not os.path.islink(path):
                 raise StepError(f"cannot write {path}: it is a directory", remedy="Name a file.")
             before = self.stat(path)
             if before is not None and before.kind != "file":
                 before = None
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            beside, descriptor = new_beside(folder, name)
             try:
                 with open(descriptor, "wb") as file:
                     if isinstance(data, bytes):
@@ -85,6 +85,7 @@ class LocalTransport(Transport):
                     os.unlink(beside)
                 raise
             _flush_directory(folder)
+            sweep(folder, name)
 
     def stat(self, path: str, follow: bool = False) -> Stat | None:
         with told("look at", path):

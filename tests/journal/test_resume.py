@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.parts.command import Finished, Ikoma
+from tests.parts.crashing import nursery
 
 HEAD = "- name: Try it\n  hosts: localhost\n  gather_facts: false\n"
 # A step that kills its own run the first time, and does its work the second time.
@@ -184,20 +185,12 @@ def test_a_repeatable_step_is_repeated_and_its_handlers_run(ikoma: Ikoma) -> Non
         "    - {copy: {dest: made, content: x}, notify: Restart}\n"
         "  handlers: [{name: Restart, shell: echo restarted >> log}]",
     )
-    done = dying(ikoma, 3, "before", "run", "p.yml")
-    assert done == -signal.SIGKILL and (ikoma.folder / "made").read_text() == "x"
+    with nursery() as mortal:
+        assert mortal(ikoma.folder, "run", "p.yml", at=(3, "before")).killed
+    assert (ikoma.folder / "made").read_text() == "x"
     assert [step["state"] for step in shown(ikoma)["steps"]] == ["started"]
     ikoma("runs", "resume", expect=0)
     assert log(ikoma) == ["restarted"]
-
-
-def dying(ikoma: Ikoma, write: int, when: str, *words: str) -> int:
-    argv = [sys.executable, "-m", "tests.parts.dying", str(write), when, *words]
-    from tests.parts.command import CHECKOUT
-
-    done = subprocess.run(argv, cwd=ikoma.folder, env={"PYTHONPATH": str(CHECKOUT), "PATH": "/usr/bin:/bin"},
-                          capture_output=True, check=False, timeout=240)  # fmt: skip
-    return done.returncode
 
 
 def test_one_process_takes_a_run_up(ikoma: Ikoma) -> None:

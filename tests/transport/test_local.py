@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
@@ -120,3 +121,16 @@ def test_an_interrupted_run_leaves_no_process(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         on.run(Command(("sh", "-c", "echo $$; exec sleep 55")), interrupt)
     assert not Path(f"/proc/{(folder / 'pid').read_text().strip()}").exists()
+
+
+def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path: Path) -> None:
+    on = LocalTransport(Host("here"))
+    left, written, other = (tmp_path / name for name in (".f.0123456789ab", ".f.ba9876543210", ".g.0123456789ab"))
+    for path in (left, written, other):
+        path.write_text("half")
+    with written.open("a") as somebody:
+        fcntl.flock(somebody, fcntl.LOCK_EX)
+        on.write(str(tmp_path / "f"), b"whole")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [written.name, other.name, "f"]
+    on.write(str(tmp_path / "f"), b"again")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "f"]
