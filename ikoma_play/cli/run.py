@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import engine, shipped
-from ..model import Observer, Report, Step
+from ..errors import UsageError
+from ..model import Observer, Playbook, Report, Step
 from ..tools import TOOLS
 from . import audits, check, faults, journaling, lists, loading, notifying, options, roads, sources, status, views
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 @click.option("-D", "--diff", is_flag=True, help="Show what changes in files.")
 @click.option("--step", "one_by_one", is_flag=True, help="Ask before each step.")
 @click.option("-f", "--forks", type=click.IntRange(1), metavar="N", help="How many hosts at once.")
+@click.option(
+    "--rehearse", is_flag=True, help="Prove it on scratch copies, touching nothing that serves; for rollback."
+)
 @click.option("--no-rollback", is_flag=True, help="After a failure leave everything as it is.")
 @click.option("--force-handlers", is_flag=True, help="Run notified handlers even if a step fails.")
 @options.become
@@ -44,7 +49,10 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
     """
     if given["syntax_check"]:
         return check.report(playbooks, given["inventory"], given["extra_vars"])
-    loaded = loading.load(playbooks, given["inventory"], given["extra_vars"])
+    rehearsing = (json.dumps(REHEARSING),) if given["rehearse"] else ()
+    loaded = loading.load(playbooks, given["inventory"], (*given["extra_vars"], *rehearsing))
+    if rehearsing:
+        demand_rehearsal(loaded.playbooks)
     if lists.wanted(given):
         return lists.show(lists.planned(loaded, given, str(shipped.playbooks())), given)
     if loaded.warnings and not given["as_json"]:
@@ -82,6 +90,20 @@ def carried_out(
                 observers += notifying.observers(journal.store, loaded.inventory, loaded.variables)
             return engine.run(
                 loaded.playbooks, loaded.inventory, TOOLS, chosen, observers, roads.connect, journal.locks, past
+            )
+
+
+# What --rehearse tells a playbook; its question is answered with no, since nothing is to be done.
+REHEARSING = {"rehearse": True, "yes": False}
+
+
+def demand_rehearsal(playbooks: Iterable[Playbook]) -> None:
+    """Raises UsageError for a playbook that knows no rehearsal, since it would run in earnest."""
+    for playbook in playbooks:
+        if not any("rehearse" in play.vars for play in playbook.plays):
+            raise UsageError(
+                f"nothing was run: {playbook.path} has no rehearsal",
+                remedy="playbooks/rollback.yml has one; --check tells what another playbook would change.",
             )
 
 
@@ -153,6 +175,7 @@ def again(playbooks: Sequence[str], given: dict[str, Any]) -> list[str]:
             words += [option, value]
     for name, option in (
         ("dry", "--check"),
+        ("rehearse", "--rehearse"),
         ("diff", "--diff"),
         ("become", "--become"),
         ("ask_become", "-K"),

@@ -12,11 +12,11 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import NotFound, Refused, StepError
+from ..errors import IkomaError, NotFound, Refused, StepError
 from ..transport.base import Transport
 from . import compose_file, envfile
 from .application import demand
@@ -105,6 +105,37 @@ def example(on: Transport, app: str) -> str:
         value = _EXAMPLES.get(name, app if name == "POSTGRES_DB" else "")
         lines.append(f"{name}={value}" if variable.default is None else f"# {name}={variable.default}")
     return text + "".join(f"{line}\n" for line in lines)
+
+
+def exchange(on: Transport, app: str, data: bytes, record: bytes) -> Merged:
+    """Give the application a whole `.env` of earlier, and bring what the platform knows in it up to date.
+
+    `record` is what was noted then of the values that the platform filled in. Raises as `merge` does; the
+    present file then stays."""
+    folder = demand(on, app)
+    path, noted = posixpath.join(folder, ".env"), posixpath.join(folder, RECORD)
+    before = {one: on.read(one) if on.exists(one) else None for one in (path, noted)}
+    on.write(path, data, envfile.MODE)
+    on.mkdir(posixpath.dirname(noted), 0o700)
+    on.write(noted, record, 0o600)
+    try:
+        merged = merge(on, app, {})
+    except IkomaError:
+        for one, text in before.items():
+            on.remove(one) if text is None else on.write(one, text, envfile.MODE)
+        raise
+    old = envfile.EnvFile((before[path] or b"").decode("utf-8", "replace"), path).values
+    now = envfile.EnvFile((data if on.dry else on.read(path)).decode("utf-8", "replace"), path).values
+    changed = tuple(sorted(name for name in old.keys() | now.keys() if old.get(name) != now.get(name)))
+    if before[path] is None and not changed:
+        changed = (".env",)
+    return replace(merged, changed=changed, before=before[path])
+
+
+def filled_in(on: Transport, app: str) -> bytes:
+    """What is noted of the values that the platform filled in, for `exchange`."""
+    noted = posixpath.join(demand(on, app), RECORD)
+    return on.read(noted) if on.exists(noted) else b"{}"
 
 
 def put_back(on: Transport, merged: Merged) -> None:

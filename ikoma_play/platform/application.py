@@ -6,6 +6,7 @@ import posixpath
 import re
 
 from ..errors import NotFound, Refused
+from ..model import Command
 from ..transport.base import Stat, Transport
 from .settings import settings
 
@@ -36,6 +37,14 @@ def demand(on: Transport, app: str) -> str:
             remedy="apps.list names those there are; apps.init makes one.",
         )
     return settings(on).app(app)
+
+
+def same_place(on: Transport, one: str, other: str) -> bool:
+    """Whether two paths lead to the same place, links followed."""
+    if posixpath.normpath(one) == posixpath.normpath(other):
+        return True
+    led = on.run(Command(("readlink", "-f", "--", one, other), changes=False)).text.splitlines()
+    return len(led) == 2 and led[0] == led[1]
 
 
 def checked(app: str) -> str:

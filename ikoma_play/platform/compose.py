@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from ..errors import NotFound, Refused, StepError, TimedOut, Unavailable, Unreachable, mask
 from ..transport.base import Transport
 from . import compose_file, compose_ports, compose_yaml, envfile
+from .application import same_place
 from .compose_cli import ComposeCli, compose_version, project_name
 from .compose_failure import build_failed, told_apart, unfinished
 from .compose_restore import Restore, remember
@@ -63,7 +64,7 @@ class ComposeRuntime(Runtime):
         with engine(self.on) as docker:
             return _services(declared, docker.containers(project_name(app)))
 
-    def up(self, app: str, timeout: float) -> bool:
+    def up(self, app: str, timeout: float, build: bool = True) -> bool:
         self.notes.clear()
         files = self._files(app)
         config: dict[str, Any] = self.config(app)
@@ -81,7 +82,8 @@ class ComposeRuntime(Runtime):
             restore = Restore(cli, docker, self.settings.app(app), before, docker.networks(project))
             try:
                 restore.made_networks = self._make_networks(config, docker)
-                self._build(cli, config, docker, timeout)
+                if build:
+                    self._build(cli, config, docker, timeout)
                 started = time.monotonic()  # building has its own time
                 if not self._would_change(cli, declared, before) and self._newest(config, docker, before):
                     # `up` would start again what was to run once and is done.
@@ -241,7 +243,7 @@ class ComposeRuntime(Runtime):
         folder = self.settings.app(app)
         for container in containers:
             theirs = container.labels.get(WORKING_DIR, folder)
-            if posixpath.normpath(theirs) not in (posixpath.normpath(folder), "/"):
+            if theirs != "/" and not same_place(self.on, theirs, folder):
                 raise Refused(
                     f"the compose project {project_name(app)} already belongs to {theirs} (container {container.name})",
                     remedy=f"Give {app} another name, or take the other project down: "

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .postgres import Server, database_name
+from ..errors import IkomaError
+from .postgres import LONGEST_NAME, Server, database_name
 
+_SCRATCH = "scratch database of ikoma-play"  # the comment on one, so that nothing else is ever taken for one
+_PURPOSES = ("verify", "restore", "rehearse")
+# By its name, so that a maker's death frees it with the connection.
+_TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 OURS = "ikoma_records"  # our own schema in it; never a user's name, which PostgreSQL would prefer to `public`
 
 
@@ -39,6 +48,46 @@ def create(server: Server, app: str) -> bool:
         except (errors.DuplicateDatabase, errors.UniqueViolation):  # another runner was quicker
             return False
     return True
+
+
+@contextlib.contextmanager
+def scratch(server: Server, app: str, purpose: str) -> Iterator[str]:
+    """An empty database beside the application's for the length of a block; then it is dropped, unless it was
+    given another name. What makers that were killed have left is dropped first."""
+    from psycopg import sql
+
+    sweep(server, app)
+    name = f"{app[: LONGEST_NAME - 18]}_{purpose}_{secrets.token_hex(4)}"
+    with server.connect() as holder:
+        holder.execute(_TRY_LOCK, [name])
+        create(server, name)
+        try:
+            holder.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), _SCRATCH))
+            yield name
+        except BaseException:
+            with contextlib.suppress(IkomaError):  # a server that is gone cannot drop it; the next one sweeps
+                drop(server, name)
+            raise
+        drop(server, name)
+
+
+def sweep(server: Server, app: str) -> list[str]:
+    """Drop the application's scratch databases whose makers are gone; their names."""
+    from psycopg import sql
+
+    pattern = rf"^{re.escape(app[: LONGEST_NAME - 18])}_({'|'.join(_PURPOSES)})_[0-9a-f]{{8}}$"
+    dropped = []
+    with server.connect() as connection:
+        found = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname ~ %s AND shobj_description(oid, 'pg_database') = %s",
+            [pattern, _SCRATCH],
+        ).fetchall()
+        for (name,) in found:
+            free = connection.execute(_TRY_LOCK, [name]).fetchone()
+            if free and free[0]:
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+                dropped.append(name)
+    return dropped
 
 
 def drop(server: Server, app: str) -> bool:

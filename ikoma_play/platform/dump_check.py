@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-import secrets
 from dataclasses import dataclass
 
 from ..model import Progress
 from . import databases, dumps
-from .postgres import LONGEST_NAME, Server
+from .postgres import Server
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +28,14 @@ def check(server: Server, app: str, dump: dumps.Dump) -> Contents:
     StepError for one that cannot be restored.
     """
     dumps.verify(server.on, dump)
-    scratch = f"{app[: LONGEST_NAME - 17]}_verify_{secrets.token_hex(4)}"
-    try:
-        databases.create(server, scratch)
+    with databases.scratch(server, app, "verify") as scratch:
         server.on.progress(Progress(f"restoring {posixpath.basename(dump.path)} into {scratch}"))
         dumps.fill(server, scratch, dump.path)
-        return Contents(_rows(server, scratch))
-    finally:
-        databases.drop(server, scratch)
+        return contents(server, scratch)
 
 
-def _rows(server: Server, database: str) -> dict[str, int]:
+def contents(server: Server, database: str) -> Contents:
+    """The rows of each table of a database, counted."""
     from psycopg import sql
 
     rows = {}
@@ -49,4 +45,4 @@ def _rows(server: Server, database: str) -> dict[str, int]:
         with server.connect(database) as connection:
             found = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*parts))).fetchone()
         rows[table] = int(found[0]) if found else 0
-    return rows
+    return Contents(rows)

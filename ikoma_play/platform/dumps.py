@@ -16,7 +16,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PART = ".part"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_LOST = re.compile(r"server closed the connection|terminating connection|connection to server .* (failed|was lost)")
 _OURS = (PART, ".sha256")
 # A dump that drops what is there first, so that it also goes into the database that it came from.
 _OPTIONS = ("--format=plain", "--clean", "--if-exists", "--no-owner", "--no-privileges", "--encoding=UTF8")
@@ -47,6 +48,8 @@ class Dump:
     sha256: str = ""
     created_at: str = ""
     app: str = ""
+    # Those that the database had, with checksums; None: not known.
+    migrations: dict[str, str] | None = field(default=None, hash=False)
 
 
 def backup_path(on: Transport, app: str, name: str | None) -> str:
@@ -88,7 +91,7 @@ def backup(server: Server, app: str, path: str) -> Dump:
     # A checksum must never stand beside a dump that it does not belong to.
     on.remove(path + ".sha256")
     on.rename(part, path)
-    dump = Dump(path, found.size, sha256, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", app)
+    dump = Dump(path, found.size, sha256, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", app, _migrations(server, app))
     _record(on, dump)
     return dump
 
@@ -107,8 +110,8 @@ def everything(on: Transport) -> list[Dump]:
         if entry.kind != "file" or name.startswith(".") or name.endswith(_OURS):
             continue
         known = _recorded(on, entry.path)
-        when = known.created_at or f"{datetime.fromtimestamp(entry.mtime, UTC):%Y-%m-%dT%H:%M:%SZ}"
-        found.append(Dump(entry.path, entry.size, known.sha256, when, known.app))
+        when = known.created_at or _iso(entry.mtime)
+        found.append(Dump(entry.path, entry.size, known.sha256, when, known.app, known.migrations))
     return sorted(found, key=lambda dump: (dump.created_at, dump.path), reverse=True)
 
 
@@ -130,7 +133,7 @@ def locate(on: Transport, path: str) -> Dump:
     if found is None or found.kind != "file":
         raise NotFound(f"there is no backup {path}", remedy="db.backups lists them.")
     known = _recorded(on, path)
-    return Dump(path, found.size, known.sha256, known.created_at, known.app)
+    return Dump(path, found.size, known.sha256, known.created_at or _iso(found.mtime), known.app, known.migrations)
 
 
 def verify(on: Transport, dump: Dump) -> None:
@@ -151,15 +154,10 @@ def restore(server: Server, app: str, dump: Dump) -> str:
     verify(server.on, dump)
     database_name(app)
     tools = programs(server)
-    new = f"{app[: LONGEST_NAME - 18]}_restore_{secrets.token_hex(4)}"
-    databases.create(server, new)
-    try:
+    with databases.scratch(server, app, "restore") as new:
         server.on.progress(Progress(f"restoring {posixpath.basename(dump.path)}"))
         _fill(server, tools, new, dump.path)
         return _swap(server, app, new)
-    except BaseException:
-        databases.drop(server, new)
-        raise
 
 
 def fill(server: Server, database: str, path: str) -> None:
@@ -208,6 +206,17 @@ def _sweep(on: Transport, folder: str) -> None:
     on.run(Command(stale))
 
 
+def _iso(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _migrations(server: Server, app: str) -> dict[str, str]:
+    from .migrations import MIGRATIONS, records
+
+    with server.connect(app) as connection:
+        return {entry.name: entry.sha256 for entry in records(connection, MIGRATIONS)}
+
+
 def _record(on: Transport, dump: Dump) -> None:
     folder, name = posixpath.split(dump.path)
     on.write(dump.path + ".sha256", f"{dump.sha256}  {name}\n".encode(), 0o600)
@@ -233,7 +242,9 @@ def _recorded(on: Transport, path: str) -> Dump:
     if on.exists(path + ".sha256"):
         first = on.read(path + ".sha256").decode("utf-8", "replace").split()
         sha256 = first[0] if first and re.fullmatch(r"[0-9a-f]{64}", first[0]) else ""
-    return Dump(path, 0, sha256, str(kept.get("created_at", "")), str(kept.get("app", "")))
+    migrations = kept.get("migrations")
+    about = str(kept.get("created_at", "")), str(kept.get("app", ""))
+    return Dump(path, 0, sha256, *about, migrations if isinstance(migrations, dict) else None)
 
 
 def _fill(server: Server, tools: Programs, database: str, path: str) -> None:
@@ -251,6 +262,12 @@ def _fill(server: Server, tools: Programs, database: str, path: str) -> None:
             raise Unavailable(
                 f"restoring {path} was given up: the disk of the PostgreSQL server is full; the old database serves on",
                 remedy="Free space there and restore again.",
+                evidence=said,
+            )
+        if result.exit_code not in (0, 1, 3) or _LOST.search(said):
+            raise Unavailable(
+                f"restoring {path} was cut off: PostgreSQL went away; the old database stays",
+                remedy="See whether the server runs, and restore again.",
                 evidence=said,
             )
         raise StepError(
@@ -271,6 +288,7 @@ def _swap(server: Server, app: str, new: str) -> str:
         if there:
             connection.execute(rename.format(sql.Identifier(app), sql.Identifier(kept)))
         connection.execute(rename.format(sql.Identifier(new), sql.Identifier(app)))
+        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(app)))
         connection.commit()
     return kept
 

@@ -177,6 +177,21 @@ class Engine:
         found = self.client.volumes(filters={"label": f"{PROJECT}={project}"})["Volumes"] or ()
         return sorted(entry["Name"] for entry in found)
 
+    def remove_project(self, project: str) -> None:
+        """Remove all that a compose project has, its volumes and the images built for it too."""
+        import docker.errors
+
+        for container in self.containers(project):
+            self.remove_container(container.id)
+        for network in self.networks(project):
+            self.remove_network(network)
+        for volume in self.volumes(project):
+            with contextlib.suppress(docker.errors.APIError):
+                self.client.remove_volume(volume)
+        for image in self.client.images(filters={"reference": f"{project}-*"}):
+            for name in image.get("RepoTags") or ():
+                self.untag(name)
+
     def has_network(self, name: str) -> bool:
         return any(entry["Name"] == name for entry in self.client.networks(names=[name]))
 
@@ -191,6 +206,24 @@ class Engine:
             return str(self.client.inspect_image(name)["Id"])
         except (docker.errors.NotFound, docker.errors.NullResource):
             return ""
+
+    def tag(self, image: str, name: str) -> None:
+        """Give an image a further name, `REPOSITORY[:TAG]`, which may be another's until now."""
+        repository, tag = split_name(name)
+        self.client.tag(image, repository, tag, force=True)
+
+    def tags(self, repository: str) -> list[str]:
+        """The names `REPOSITORY:TAG` that there are."""
+        listed = self.client.images(name=repository)
+        names = [name for image in listed for name in image.get("RepoTags") or ()]
+        return sorted(name for name in names if split_name(name)[0] == repository)
+
+    def untag(self, name: str) -> None:
+        """Take a name away; the image goes with its last name, unless a container has it."""
+        import docker.errors
+
+        with contextlib.suppress(docker.errors.APIError):
+            self.client.remove_image(name)
 
     def published(self) -> Iterator[tuple[str, int, str, str, str]]:
         """Every published port of a running container: (address, port, protocol, container, project)."""
@@ -249,6 +282,12 @@ class Engine:
             error=state.get("Error") or "",
             health_output=(log[-1].get("Output") or "").strip() if log else "",
         )
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """An image's name as repository and tag; a registry's port is no tag."""
+    head, colon, tag = name.rpartition(":")
+    return (head, tag) if colon and "/" not in tag else (name, "latest")
 
 
 def _addresses(ports: Mapping[str, Any]) -> Iterator[str]:

@@ -75,7 +75,7 @@ class ProcessRuntime(Runtime):
         states = self.supervisor.states()
         return [self._service(app, plan, states) for plan in declared]
 
-    def up(self, app: str, timeout: float) -> bool:
+    def up(self, app: str, timeout: float, build: bool = True) -> bool:
         self.notes.clear()
         declared = self._plans(app)
         if self.on.dry and not all(Path(plan.context).is_dir() for plan in declared):

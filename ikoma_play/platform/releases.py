@@ -1,10 +1,15 @@
-"""Releases of an application: what ran, from which source, with which migrations.
+"""Releases of an application: what ran, from which source, with which migrations, and what puts it back.
 
-Each is a file `.ikoma/releases/ID.json` in the application's directory; an id sorts by time.
+    .ikoma/releases/ID.json       the record, in the application's directory; an id sorts by time
+    .ikoma/releases/ID.env        the `.env` that it ran with, for its owner only
+    .ikoma/releases/ID.env.json   what was noted of the values in it that the platform had filled in
+
+The source is kept beside (`kept_sources`), the images by a name of the release's own (`release_images`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import posixpath
@@ -14,10 +19,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 
 from ..errors import IkomaError, NotFound, StepError
-from ..model import Command
+from ..model import Command, Progress
 from ..transport.base import Transport
-from . import compose_file, dumps, git, source
-from .app_env import uses_database
+from . import app_env, compose_file, dumps, envfile, git, kept_sources, release_images, source
 from .application import demand
 from .runtime import Runtime, runtime
 
@@ -32,7 +36,7 @@ _FINGERPRINT = r"""cd "$1" 2>/dev/null || exit 0
 @dataclass(frozen=True, slots=True)
 class Release:
     """What was running at a time. `tree` is a digest of src/, `images` maps services to image ids,
-    `migrations` maps names to checksums (None: the database could not be asked)."""
+    `migrations` maps names to checksums (None: the database could not be asked). Times are ISO 8601, UTC."""
 
     id: str
     app: str
@@ -47,6 +51,11 @@ class Release:
     backup: str = ""
     health_url: str = ""
     run: str = ""
+    who: str = ""  # user@host of the runner, or the caller that the server knows
+    verified: str = ""  # when verification passed first; "": never
+    kept: str = ""  # the key under which its source is kept
+    placed: str = ""  # a digest of what apps.source had recorded: another one now means that a deploy began
+    restores: str = ""  # the id of the release that a rollback put back by this one
 
     @property
     def version(self) -> str:
@@ -62,12 +71,20 @@ class Release:
 
 
 def record(
-    on: Transport, app: str, *, ref: str = "", health_url: str = "", run: str = "", through: Runtime | None = None
+    on: Transport,
+    app: str,
+    *,
+    ref: str = "",
+    health_url: str = "",
+    run: str = "",
+    who: str = "",
+    restores: Release | None = None,
+    through: Runtime | None = None,
 ) -> tuple[Release, bool]:
-    """Record what runs now; the release and whether anything was written.
+    """Record what runs now, with what it takes to put it back; the release and whether anything was written.
 
     When it is what the newest release says already, that one is kept, and completed with `ref` and
-    `health_url` where they are new."""
+    `health_url` where they are new. `restores` is the release that a rollback has just put back."""
     now = look(on, app, through)
     before = latest(on, app)
     if before is not None and before.same_as(now):
@@ -75,20 +92,79 @@ def record(
             before,
             ref=ref or before.ref or now.ref,
             health_url=health_url or before.health_url,
+            kept=_kept_source(on, app) or before.kept,
+            placed=now.placed,
         )
-        if completed == before:
+        if not _keep_env(on, app, completed) and completed == before:
             return before, False
         _write(on, app, completed)
         return completed, True
+    back = restores or before
     release = replace(
         now,
-        ref=ref or now.ref,
-        health_url=health_url or (before.health_url if before else ""),
+        ref=ref or now.ref or (restores.ref if restores else ""),
+        health_url=health_url or (back.health_url if back else ""),
         backup=next((dump.path for dump in dumps.listed(on, app)), ""),
         run=run,
+        who=who,
+        kept=_kept_source(on, app),
+        restores=(restores.restores or restores.id) if restores else "",
     )
+    _keep_env(on, app, release)
+    release_images.keep(on, app, release.id, release.images)
     _write(on, app, release)
     return release, True
+
+
+def note_verified(on: Transport, app: str) -> None:
+    """Write into the newest release's record that it was verified, unless it says so.
+
+    The verification counts also where its record cannot be written (another user's file)."""
+    release = latest(on, app)
+    if release is None or release.verified or on.dry:
+        return
+    with contextlib.suppress(StepError):
+        _write(on, app, replace(release, verified=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"))
+
+
+def env_of(on: Transport, app: str, release: Release) -> bytes | None:
+    """The `.env` that the release ran with; None where it had none."""
+    path = _path(on, app, release, "env")
+    return on.read(path) if on.exists(path) else None
+
+
+def env_record_of(on: Transport, app: str, release: Release) -> bytes:
+    """What was noted of the values in the release's `.env` that the platform had filled in."""
+    noted = _path(on, app, release, "env.json")
+    return on.read(noted) if on.exists(noted) else b"{}"
+
+
+def secrets_of(on: Transport, app: str, release: Release) -> list[str]:
+    """The values of the release's `.env` that must be shown nowhere."""
+    try:
+        text = (env_of(on, app, release) or b"").decode("utf-8", "replace")
+        return envfile.secret_values(envfile.EnvFile(text, ".env").values)
+    except StepError:
+        return []
+
+
+def put_env_back(on: Transport, app: str, release: Release) -> app_env.Merged | None:
+    """Give the application the release's `.env` again; None where none was kept."""
+    data = env_of(on, app, release)
+    return None if data is None else app_env.exchange(on, app, data, env_record_of(on, app, release))
+
+
+def source_mark(on: Transport, app: str) -> str:
+    """A digest of what apps.source recorded of the source in place; "" where it recorded nothing."""
+    known = source.current(on, app)
+    said = [str(known.get(name, "")) for name in ("source", "ref", "commit", "tree")]
+    return hashlib.sha256("\0".join(said).encode()).hexdigest()[:16] if any(said) else ""
+
+
+def forget(on: Transport, app: str, release: Release) -> None:
+    """Remove the record and its `.env`."""
+    for kind in ("env", "env.json", "json"):
+        on.remove(_path(on, app, release, kind))
 
 
 def look(on: Transport, app: str, through: Runtime | None = None) -> Release:
@@ -110,6 +186,7 @@ def look(on: Transport, app: str, through: Runtime | None = None) -> Release:
         hashlib.sha256(on.read(compose_file.find(on, folder))).hexdigest(),
         {service.name: service.image for service in services if service.state != "missing"},
         migrations(on, app),
+        placed=source_mark(on, app),
     )
 
 
@@ -118,7 +195,7 @@ def migrations(on: Transport, app: str) -> dict[str, str] | None:
     from .migrations import MIGRATIONS, records
     from .postgres import Server
 
-    if not uses_database(on, app):
+    if not app_env.uses_database(on, app):
         return {}
     try:
         with Server(on).connect(app) as connection:
@@ -175,9 +252,38 @@ def _read(on: Transport, path: str) -> Release | None:
         return None
 
 
+def _path(on: Transport, app: str, release: Release, kind: str) -> str:
+    return posixpath.join(demand(on, app), FOLDER, f"{release.id}.{kind}")
+
+
 def _write(on: Transport, app: str, release: Release) -> None:
+    _make_folder(on, app)
+    data = json.dumps(asdict(release), indent=1, sort_keys=True).encode()
+    on.write(_path(on, app, release, "json"), data, 0o600)
+
+
+def _keep_env(on: Transport, app: str, release: Release) -> bool:
+    """Keep the present `.env` as the release's; True where that is new."""
+    present = posixpath.join(demand(on, app), ".env")
+    data = on.read(present) if on.exists(present) else None
+    if data is None or data == env_of(on, app, release):
+        return False
+    _make_folder(on, app)
+    on.write(_path(on, app, release, "env"), data, envfile.MODE)
+    on.write(_path(on, app, release, "env.json"), app_env.filled_in(on, app), 0o600)
+    return True
+
+
+def _kept_source(on: Transport, app: str) -> str:
+    """The source's key; "" where it could not be kept, which must not make a good deploy a failed one."""
+    try:
+        return kept_sources.keep(on, app)
+    except StepError as error:
+        on.progress(Progress(f"the source was not kept: {error.message}"))
+        return ""
+
+
+def _make_folder(on: Transport, app: str) -> None:
     folder = posixpath.join(demand(on, app), FOLDER)
     on.mkdir(posixpath.dirname(folder), 0o700)
     on.mkdir(folder, 0o700)
-    data = json.dumps(asdict(release), indent=1, sort_keys=True).encode()
-    on.write(posixpath.join(folder, f"{release.id}.json"), data, 0o600)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import NotFound, Unavailable
 from ..transport.base import Transport
-from . import application, databases, dumps
+from . import application, databases, dumps, release_images
 from .postgres import Server
 from .runtime import runtime
 from .settings import settings
@@ -41,6 +41,7 @@ def remove(on: Transport, app: str, backup: bool) -> Removed:
         if not on.dry:
             databases.drop(server, app)
         removed.append("database")
+    release_images.forget_others(on, app, ())
     if there:
         on.remove(settings(on).app(app))
         removed.append("files")

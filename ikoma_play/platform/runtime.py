@@ -61,8 +61,9 @@ class Runtime(ABC):
         """Every service that the compose file declares, those not there as `missing`."""
 
     @abstractmethod
-    def up(self, app: str, timeout: float) -> bool:
-        """Bring every service up as the compose file now says and wait until all are healthy.
+    def up(self, app: str, timeout: float, build: bool = True) -> bool:
+        """Bring every service up as the compose file now says and wait until all are healthy. Without `build`
+        images are taken as their names mean them now, where the runtime has such names.
 
         True when anything was created, recreated or started. Raises Unhealthy naming the service with
         its last log lines and failing health check's output; Refused for a port already taken, naming

@@ -32,6 +32,8 @@ def verify(on: Transport, app: str, url: str = "") -> list[Check]:
     through = runtime(on)
     found = health.look(on, app, url, through)
     checks = [Check("release", True, f"{release.version}, recorded {release.at}")]
+    if release.restores:
+        checks.append(_put_back(release, releases.all_of(on, app)))
     checks.append(_services(found))
     checks.append(_images(release, found.services))
     try:
@@ -47,6 +49,19 @@ def verify(on: Transport, app: str, url: str = "") -> list[Check]:
         good = found.answer.startswith(("2", "3"))
         checks.append(Check("health", good, f"{found.url}: {found.answer}"))
     return checks
+
+
+def _put_back(release: Release, known: list[Release]) -> Check:
+    """Whether what a rollback recorded is the release that it was to put back."""
+    former = next((other for other in known if other.id == release.restores), None)
+    if former is None:
+        return Check("rollback", False, f"the release {release.restores} that it puts back is not recorded any more")
+    names = {"commit": "commit", "tree": "files of src/", "compose": "compose file", "migrations": "migrations"}
+    wrong = [word for name, word in names.items() if getattr(former, name) != getattr(release, name)]
+    if wrong:
+        return Check("rollback", False, f"not {former.version} as it was: another {', another '.join(wrong)}")
+    same = "its images" if former.images == release.images else "images built anew from its source"
+    return Check("rollback", True, f"{former.version} again, with {same}")
 
 
 def _services(found: health.Health) -> Check:

@@ -7,9 +7,22 @@ from typing import Any
 from ..arguments import AppName, Count, GitRef, ServiceName
 from ..errors import IkomaError, NotFound, StepError
 from ..model import Access, Outcome, changed, ok
-from ..platform import app_env, application, envfile, git, health, removal, skeleton, undo_files, validation
+from ..platform import (
+    app_env,
+    application,
+    envfile,
+    git,
+    health,
+    kept_sources,
+    releases,
+    removal,
+    skeleton,
+    undo_files,
+    validation,
+)
 from ..platform import source as sources
 from ..platform.runtime import Service, runtime
+from ..platform.source_placing import Placed
 from ..tool import Scope, tool
 from ..transport.base import Transport
 
@@ -183,8 +196,54 @@ def source(
         "removed": list(placed.removed),
         "kept": list(placed.kept),
     }
-    warnings = tuple(f"{name} keeps what was changed by hand" for name in placed.kept)
-    return changed(result, message, warnings=warnings) if placed.changed else ok(result, message)
+    return _placed_outcome(placed, result, message)
+
+
+@tool("apps.source.restore", access=Access.OPERATOR, changes=True)
+def source_restore(on: Transport, app_name: AppName, release: GitRef, *, scope: Scope | None = None) -> Outcome:
+    """Put the source of a recorded release back in place: src/, compose file, migrations/, seeds/ and config/.
+
+    It comes from the copy that was kept with the release, whose digest must be right, else from its git
+    repository. A file beside src/ that was changed by hand is kept as NAME.bak; what was changed in src/ goes.
+
+    app_name: the application
+    release: a release by its id, reference or commit
+    """
+    back = releases.find(on, app_name, release)
+    guard(on, app_name, scope)
+    if back.kept and (kept_sources.sound(on, app_name, back.kept) or not (back.source and back.commit)):
+        placed = kept_sources.put_back(on, app_name, back.kept)
+    else:
+        placed = sources.put_in_place(on, app_name, back.source, back.commit)
+    message = f"the source of {back.version} {'put back' if placed.changed else 'is in place'}"
+    result = {"success": True, "message": message, "release": back.id, "commit": placed.commit, "files": placed.files}
+    return _placed_outcome(placed, result | {"replaced": list(placed.replaced)}, message)
+
+
+@tool("apps.env.restore", access=Access.OPERATOR, changes=True)
+def env_restore(on: Transport, app_name: AppName, release: GitRef, *, scope: Scope | None = None) -> Outcome:
+    """Put the `.env` of a recorded release back.
+
+    The database's coordinates that the platform had filled in become those of now. No value is in any output.
+
+    app_name: the application
+    release: a release by its id, reference or commit
+    """
+    guard(on, app_name, scope)
+    back = releases.find(on, app_name, release)
+    if scope is not None:
+        scope.keep_secret(*releases.secrets_of(on, app_name, back))
+    merged = releases.put_env_back(on, app_name, back)
+    if merged is None:
+        message = f"no .env was kept with {back.version}: the present one stays"
+        return ok({"success": True, "message": message, "details": {"changed": []}}, message)
+    if scope is not None:
+        scope.keep_secret(*merged.secrets)
+    message = f".env is that of {back.version} already"
+    if merged.changed:
+        message = f".env of {back.version}: {', '.join(merged.changed)} put back"
+    result = {"success": True, "message": message, "details": {"path": merged.path, "changed": list(merged.changed)}}
+    return changed(result, message) if merged.changed else ok(result, message)
 
 
 @tool("apps.logs", access=Access.OBSERVER, changes=False)
@@ -207,6 +266,11 @@ def logs(
     return ok(runtime(on).logs(app_name, service, tail))
 
 
+def _placed_outcome(placed: Placed, result: dict[str, Any], message: str) -> Outcome:
+    warnings = tuple(f"{name} keeps what was changed by hand" for name in placed.kept)
+    return changed(result, message, warnings=warnings) if placed.changed else ok(result, message)
+
+
 # --- shared with the tools that deploy and release ---
 
 
@@ -218,8 +282,6 @@ def guard(on: Transport, app: str, scope: Scope | None) -> None:
 
 def known_url(on: Transport, app: str, scope: Scope | None) -> str:
     """The application's health URL, from the play's variables or the newest release; "" where nobody named one."""
-    from ..platform import releases
-
     url = variable(scope, "health_url")
     if url:
         return url
@@ -239,6 +301,14 @@ def variable(scope: Scope | None, name: str) -> str:
     except IkomaError:
         return ""
     return value if isinstance(value, str) else ""
+
+
+def who(scope: Scope | None) -> str:
+    """Who does this: the caller that the play's variables name (a key of the server), else user@host of the runner."""
+    from ..journal.holder import this_process
+
+    here = this_process()
+    return variable(scope, "ikoma_actor") or f"{here.who}@{here.host}"
 
 
 def as_texts(values: dict[str, Any]) -> dict[str, str]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Literal
 
-from ..arguments import AppName, GitRef
+from ..arguments import AppName, Count, GitRef, Seconds
 from ..errors import StepError, Unavailable
 from ..model import Access, Outcome, changed, ok
-from ..platform import application, releases, runbook, undo_files, verification
+from ..platform import application, rehearsal, releases, retention, runbook, undo_files, verification, way_back
 from ..tool import Scope, tool
 from ..transport.base import Transport
-from .apps import guard, known_url, variable
+from .apps import guard, known_url, variable, who
+from .deploy import TIMEOUT
+
+REHEARSE_DAYS = 30
 
 
 @tool("artifact.generate_runbook", access=Access.OBSERVER, changes=False)
@@ -32,6 +35,9 @@ def generate_runbook(
 def verify_release(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> Outcome:
     """Compare what runs with the recorded release: services, images, source, migrations, database, health.
 
+    When everything is as recorded, the release's record says from then on that it was verified, and when:
+    what was verified is what a rollback goes back to.
+
     app_name: the application
     """
     application.demand(on, app_name)
@@ -41,6 +47,8 @@ def verify_release(on: Transport, app_name: AppName, *, scope: Scope | None = No
     summary = f"{app_name}: {len(checks) - len(wrong)} of {len(checks)} checks passed"
     if wrong:
         summary += f"; {'; '.join(f'{check.name}: {check.details}' for check in wrong)}"
+    if not wrong:
+        releases.note_verified(on, app_name)
     return ok({"verified": not wrong, "checks": [asdict(check) for check in checks], "summary": summary}, summary)
 
 
@@ -58,7 +66,12 @@ def record_release(
     if on.dry:
         return _would_record(on, app_name, ref)
     release, new = releases.record(
-        on, app_name, ref=ref or "", health_url=variable(scope, "health_url"), run=variable(scope, "ikoma_run")
+        on,
+        app_name,
+        ref=ref or "",
+        health_url=variable(scope, "health_url"),
+        run=variable(scope, "ikoma_run"),
+        who=who(scope),
     )
     message = f"release {release.version} recorded" if new else f"release {release.version} is recorded already"
     result = {"success": True, "message": message, "release": _shown(release)}
@@ -74,6 +87,126 @@ def list_releases(on: Transport, app_name: AppName) -> Outcome:
     return ok([_shown(release) for release in releases.all_of(on, app_name)])
 
 
+@tool("artifact.previous_release", access=Access.OPERATOR, changes=False)
+def previous_release(
+    on: Transport,
+    app_name: AppName,
+    release: GitRef | None = None,
+    backup: str | None = None,
+    keep_database: bool = False,
+    *,
+    scope: Scope | None = None,
+) -> Outcome:
+    """Find the release that a rollback goes back to, with all that it takes, and say what would be done.
+
+    The backup's checksum, the kept source's digest and the images are looked at; what is missing is an error
+    before anything is stopped.
+
+    app_name: the application
+    release: a release by its id, reference or commit; default the last verified one before the present
+    backup: a backup by its path or file name; default the newest good one that fits the release
+    keep_database: leave the database as it is
+    """
+    application.demand(on, app_name)
+    guard(on, app_name, scope)
+    way = way_back.find(on, app_name, release or "", backup or "", keep_database)
+    result = {
+        "release": _shown(way.release),
+        "present": _shown(way.present),
+        "database": way.database,
+        "backupPath": way.dump.path if way.dump else "",
+        "source": way.source,
+        "rebuilt": list(way.rebuilt),
+        "plan": way.sentences(),
+    }
+    return ok(result, f"back to {way.release.version}, recorded {way.release.at}")
+
+
+@tool("artifact.rehearse", access=Access.OPERATOR, changes=True, lasting="of a rehearsal only its record stays")
+def rehearse(
+    on: Transport,
+    app_name: AppName,
+    release: GitRef | None = None,
+    backup: str | None = None,
+    timeout: Seconds = TIMEOUT,
+    *,
+    scope: Scope | None = None,
+) -> Outcome:
+    """Prove a rollback on scratch copies, and tell the seconds that the real one would take.
+
+    The backup is restored into a scratch database; the release's source is copied from what was kept; its images
+    are started beside those that serve, with no published port and no volume of theirs. Nothing of it stays but
+    its record.
+
+    app_name: the application
+    release: a release by its id, reference or commit; default the last verified one before the present
+    backup: a backup by its path or file name; default the newest good one that fits the release
+    timeout: seconds until the services must be healthy
+    """
+    application.demand(on, app_name)
+    guard(on, app_name, scope)
+    way = way_back.find(on, app_name, release or "", backup or "")
+    if scope is not None:
+        scope.keep_secret(*releases.secrets_of(on, app_name, way.release))
+    if on.dry:
+        message = f"the way back to {way.release.version} would be rehearsed"
+        return changed({"success": True, "message": message}, message)
+    proved = rehearsal.rehearse(on, app_name, way, timeout, variable(scope, "ikoma_run"), who(scope))
+    parts = ", ".join(f"{part} {seconds:.1f}" for part, seconds in proved.parts.items())
+    message = f"the way back to {proved.version} works; it would take about {proved.seconds:.1f} s ({parts})"
+    return changed({"success": True, "message": message, **_rehearsed(proved)}, message)
+
+
+@tool("artifact.rehearsals", access=Access.OBSERVER, changes=False)
+def rehearsals(on: Transport, app_name: AppName, days: Count = REHEARSE_DAYS) -> Outcome:
+    """List the rehearsals of the application's rollback, newest first, and tell whether one is due.
+
+    None is due where the newest is not older than that, or there is no release to go back to.
+
+    app_name: the application
+    days: how old the newest may be
+    """
+    known = rehearsal.all_of(on, app_name)
+    possible = way_back.possible(on, app_name)
+    due = possible and not rehearsal.fresh(known, days)
+    result = {"due": due, "possible": possible, "rehearsals": [_rehearsed(entry) for entry in known]}
+    last = f"the last one was at {known[0].at}" if known else "there was none"
+    return ok(result, f"a rehearsal of the rollback is {'due' if due else 'not due'}: {last}")
+
+
+@tool("artifact.prune", access=Access.OPERATOR, changes=True, lasting="what it removes is gone")
+def prune(
+    on: Transport,
+    app_name: AppName,
+    keep_releases: Count = retention.RELEASES,
+    keep_backups: Count = retention.BACKUPS,
+    keep_days: Count = retention.DAYS,
+) -> Outcome:
+    """Remove what the retention rule does not keep of the application's releases and backups.
+
+    Never removed: the last good backup, the newest good one that fits a kept release, backups whose name somebody
+    chose, the last verified release before the present.
+
+    app_name: the application
+    keep_releases: how many of the newest releases stay, with their sources, `.env` and images
+    keep_backups: how many of the newest backups stay in any case
+    keep_days: how old a backup, or a database that a restore put aside, must be to go
+    """
+    application.demand(on, app_name)
+    gone = retention.prune(on, app_name, keep_releases, keep_backups, keep_days)
+    lists = {
+        "releases": [release.id for release in gone.releases],
+        "backups": [dump.path for dump in gone.dumps],
+        "databases": list(gone.databases),
+        "sources": list(gone.sources),
+        "images": list(gone.images),
+    }
+    said = ", ".join(f"{len(names)} {kind}" for kind, names in lists.items() if names)
+    message = f"{'would remove' if on.dry else 'removed'} {said}" if said else "nothing is to be removed"
+    result = {"success": True, "message": message, **lists}
+    return changed(result, message) if said else ok(result, message)
+
+
 def _would_record(on: Transport, app: str, ref: str | None) -> Outcome:
     """In check mode a service that only would be started cannot be looked at: then a release would be new."""
     try:
@@ -86,6 +219,12 @@ def _would_record(on: Transport, app: str, ref: str | None) -> Outcome:
     message = f"release {ref or now.version} {'is recorded already' if same else 'would be recorded'}"
     result = {"success": True, "message": message, "release": _shown(before if same and before else now)}
     return ok(result, message) if same else changed(result, message)
+
+
+def _rehearsed(proved: rehearsal.Rehearsal) -> dict[str, Any]:
+    """A rehearsal in the spelling of results."""
+    shown = asdict(proved)
+    return {**shown, "backupPath": shown.pop("backup"), "seconds": round(proved.seconds, 1)}
 
 
 def _shown(release: releases.Release) -> dict[str, Any]:

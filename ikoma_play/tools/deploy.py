@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..arguments import AppName, Seconds
+from ..arguments import AppName, GitRef, Seconds
 from ..errors import IkomaError
 from ..model import Access, Outcome, changed, ok
-from ..platform import app_env, application, releases
+from ..platform import app_env, application, release_images, releases
 from ..platform.runtime import Runtime, Service, runtime
 from ..tool import Scope, tool
 from ..transport.base import Transport
-from .apps import as_texts, described, guard, variable
+from .apps import as_texts, described, guard, variable, who
 
 TIMEOUT = 300.0  # seconds for services to become healthy; building has its own time
 
@@ -23,6 +23,7 @@ def up(
     app_name: AppName,
     env: dict[str, str | int | float | bool | None] | None = None,
     timeout: Seconds = TIMEOUT,
+    release: GitRef | None = None,
     *,
     scope: Scope | None = None,
 ) -> Outcome:
@@ -35,23 +36,25 @@ def up(
     app_name: the application
     env: variables to write into `.env` first
     timeout: seconds until the services must be healthy
+    release: a recorded release that is put back: its images run, and none is built where they are all there
     """
     application.demand(on, app_name)
+    back = releases.find(on, app_name, release) if release else None
     merged = app_env.merge(on, app_name, as_texts(env)) if env else None
     guard(on, app_name, scope)
     through = runtime(on)
     try:
-        started = through.up(app_name, timeout)
+        kept = _images_back(on, app_name, back) if back else None
+        started = through.up(app_name, timeout, build=kept is None)
     except IkomaError:
         if merged is not None and merged.changed:
             app_env.put_back(on, merged)
         raise
-    details: dict[str, Any] = {"notes": list(through.notes)}
+    details: dict[str, Any] = {"notes": [*through.notes, *(kept or ())]}
     recorded = False
     if not on.dry:
         details["services"] = [described(service) for service in through.services(app_name)]
-        release, recorded = _record(on, app_name, through, scope)
-        details["release"] = release
+        details["release"], recorded = _record(on, app_name, through, scope, back)
     wrote = merged is not None and bool(merged.changed)
     if wrote and merged is not None:
         details["env"] = list(merged.changed)
@@ -93,9 +96,25 @@ def restart(on: Transport, app_name: AppName, timeout: Seconds = TIMEOUT, *, sco
     return changed({"success": True, "message": message, "details": details}, message)
 
 
-def _record(on: Transport, app: str, through: Runtime, scope: Scope | None) -> tuple[str, bool]:
+def _images_back(on: Transport, app: str, release: releases.Release) -> list[str] | None:
+    """The release's images under the names that the compose file gives them, with what that moved besides;
+    None where one is gone."""
+    if release_images.missing(on, release.images):
+        return None
+    return release_images.put_back(on, app, release.images)
+
+
+def _record(
+    on: Transport, app: str, through: Runtime, scope: Scope | None, back: releases.Release | None
+) -> tuple[str, bool]:
     """Record what runs; its id, and whether there was anything new to write."""
     release, new = releases.record(
-        on, app, run=variable(scope, "ikoma_run"), health_url=variable(scope, "health_url"), through=through
+        on,
+        app,
+        run=variable(scope, "ikoma_run"),
+        health_url=variable(scope, "health_url"),
+        who=who(scope),
+        restores=back,
+        through=through,
     )
     return release.id, new
