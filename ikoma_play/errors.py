@@ -12,6 +12,7 @@
     │   ├── Unavailable           unavailable        Docker, PostgreSQL or a disk is not there or does not answer
     │   └── TemplateFailed        template           an expression could not be evaluated
     ├── Unreachable               unreachable        a host did not answer, or would not let us in
+    │   └── ConnectionLost        unreachable        it did, and then the connection was gone
     ├── Locked                    locked             another run holds the application
     ├── JournalError              journal            the journal cannot be read or written
     │   └── AuditError            audit              the audit log cannot be read or written
@@ -130,6 +131,10 @@ class TemplateFailed(StepError):
 
 class Unreachable(IkomaError):
     code = "unreachable"
+
+
+class ConnectionLost(Unreachable):
+    """The host may be there all the same: the next question opens a new connection."""
 
 
 class Locked(IkomaError):

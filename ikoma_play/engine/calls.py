@@ -228,7 +228,7 @@ class Call:
         """Call the tool once and judge what it came to."""
         self._way = None
         try:
-            done = self._called(templar)
+            done = reach.twice_if_lost(self.prepared, lambda: self._called(templar), lambda: self.arguments)
         except Exception as error:
             done = outcomes.of_error(error, self.step.position)
         self._trips += self._way.round_trips - self._before if self._way is not None else 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from ..errors import StepError
+from ..errors import ConnectionLost, StepError
 from ..language.templating import OMIT, Templar
 from ..model import Step
 from ..transport.base import Transport
 from .hosts import HostRun
+from .outcomes import Done
+from .prepared import Prepared
 from .roads import LazyRoad, StepRoad
 from .state import RunState, number, truth
 
@@ -32,6 +35,20 @@ def delegate(step: Step, templar: Templar) -> str | None:
     if not isinstance(name, str):
         raise StepError(f"delegate_to wants the name of a host, not {name!r}", position=step.position)
     return str(name)
+
+
+def twice_if_lost(prepared: Prepared, call: Callable[[], Done], arguments: Callable[[], Mapping[str, Any]]) -> Done:
+    """The call, done once more on a new connection when the old one is lost and twice is as good as once."""
+    try:
+        return call()
+    except ConnectionLost as lost:
+        tool = prepared.tool
+        guarded = any(arguments().get(name) for name in ("creates", "removes"))
+        if tool.changes and not tool.repeatable and not guarded:
+            raise
+        done = call()
+        said = f"{lost.message}; it was opened anew, and the step run again"
+        return replace(done, outcome=replace(done.outcome, warnings=(*done.outcome.warnings, said)))
 
 
 def is_dry(run: RunState, step: Step, templar: Templar) -> bool:

@@ -9,7 +9,7 @@ from secrets import token_hex
 
 import paramiko
 
-from ..errors import IkomaError, StepError, Unreachable
+from ..errors import ConnectionLost, IkomaError, StepError, Unreachable
 from ..model import Command
 from .framing import KILLING, Frame
 from .shell import OutOfTime, Shell, ShellGone
@@ -173,7 +173,7 @@ class Shells:
         """What to say when a shell is gone: the connection is too, or something has ended the shell alone."""
         settings = self.connection.settings
         if not self.connection.alive:
-            return Unreachable(
+            return ConnectionLost(
                 f"{settings.name}: the connection to {settings.place} was lost while {when}",
                 remedy="Whether it was finished there is not known: look at the host, then resume the run.",
             )

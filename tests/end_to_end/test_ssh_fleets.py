@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,46 @@ def test_many_equal_outcomes_are_one_line_and_the_odd_ones_stand_out(ikoma: Ikom
     assert [line for line in said if line.startswith("failed:")] == ["failed: [web07] odd"], said
     assert len([line for line in said if "] last" in line]) == 1, said
     assert len(said) < 50, "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    ("step", "sign", "code"),
+    [
+        ({"copy": {"src": "large", "dest": "{{ here }}/there/large"}}, ".large.ikoma-part", 0),
+        ({"shell": "cd {{ here }}/there; echo x >> sign; sleep 2; touch made",
+          "args": {"creates": "{{ here }}/there/made"}}, "sign", 0),
+        ({"shell": "cd {{ here }}/there; echo x >> sign; sleep 2"}, "sign", 6),
+    ],
+    ids=["copy", "a command that makes a file", "any other command"],
+)  # fmt: skip
+def test_a_connection_lost_on_the_way(
+    ikoma: Ikoma, boxes: dict[str, Sshd], step: dict[str, Any], sign: str, code: int
+) -> None:
+    """The step runs again on a new connection where twice is as good as once, and says so."""
+    there = ikoma.folder / "there"
+    there.mkdir(mode=0o777)
+    there.chmod(0o777)
+    with (ikoma.folder / "large").open("wb") as large:
+        large.truncate(150_000_000)
+
+    def drop() -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            if (there / sign).exists():
+                boxes["app1"].drop_connections()
+                return
+            time.sleep(0.01)
+
+    dropper = threading.Thread(target=drop)
+    dropper.start()
+    said = play(ikoma, [step, {"command": "true"}], "-l", "app1", expect=code)
+    dropper.join()
+    assert "the connection to" in said.text and "was lost while" in said.text, said
+    assert ("it was opened anew, and the step run again" in said.text) is (code == 0), said
+    if "copy" in step:
+        assert (there / "large").stat().st_size == 150_000_000 and len(list(there.iterdir())) == 1
+    else:
+        assert (there / "sign").read_text().split() == ["x"] * (2 if code == 0 else 1)
 
 
 def test_round_trips_are_told(ikoma: Ikoma) -> None:
