@@ -31,6 +31,7 @@ SPARE = 4  # threads that answer while all others run tools
 @click.command("serve")
 @options.inventory_sources
 @options.vault_passwords
+@click.option("-C", "--check", "dry", is_flag=True, help="Change nothing; tell what calls would change.")
 @click.option("--host", metavar="HOST", help="The host that is meant where a call names none.")
 @click.option(
     "--bind", metavar="ADDRESS:PORT|unix:PATH", help="Where to listen. Default: 127.0.0.1 and HTTP_PORT, else 3000."
@@ -81,7 +82,7 @@ def command(**given: Any) -> int:
     keys = _keys(environment)
     sock = opened(at)
     with closing(sock), closing(journaling.Kept(names, given["lock_timeout"])) as journal:
-        parts = _parts(inventory, own, journal, audit, environment)
+        parts = _parts(inventory, own, journal, audit, environment, given["dry"])
         calls = Calls(parts, given["threads"] - SPARE)
         limits = Limits(lambda: environment.now.rates)
         metrics = Metrics(calls.look, journal.under_way, lambda: calls.running)
@@ -190,14 +191,14 @@ def _load() -> None:
 
 
 def _parts(
-    inventory: Inventory, own: str | None, journal: journaling.Kept, audit: Audit, environment: Environment
+    inventory: Inventory, own: str | None, journal: journaling.Kept, audit: Audit, environment: Environment, dry: bool
 ) -> Parts:
     from ..server.calls import Parts
 
     return Parts(
         inventory, TOOLS, roads.connect, is_local,
         lambda tool, key, request: journal.call(tool, key.name, request),
-        audit, lambda: environment.now.host_variables, str(shipped.playbooks()), own,
+        audit, lambda: environment.now.host_variables, str(shipped.playbooks()), own, dry,
     )  # fmt: skip
 
 

@@ -212,7 +212,8 @@ class Application:
     def description(self) -> dict[str, Any]:
         """The document of /openapi.json."""
         calls = self.web.calls
-        return openapi.document(map(calls.tool, calls.names), self._operations)
+        hosts = dict.fromkeys([*calls.parts.inventory.hosts, *filter(None, [calls.parts.own_host])])
+        return openapi.document(map(calls.tool, calls.names), self._operations, hosts)
 
     def _page(self, visit: Visit, name: str) -> Any:
         """The page that shows /openapi.json, and what belongs to it; there is nothing in it that needs a key."""

@@ -24,8 +24,10 @@ from ..tool import Tool, Toolbox
 from . import answers, callers
 from .answers import Refusal
 
-# These steer a playbook, or wait for somebody at its terminal.
-OF_PLAYBOOKS = frozenset(("include_tasks", "include_role", "meta", "add_host", "group_by", "pause"))
+# These steer a playbook, set its variables, or wait for somebody at its terminal.
+OF_PLAYBOOKS = frozenset(
+    ("include_tasks", "include_role", "meta", "add_host", "group_by", "pause", "set_fact", "include_vars")
+)
 ORIGIN = Position("http", 1)
 LONGEST = 4000  # characters of a text in the audit log
 
@@ -63,6 +65,7 @@ class Parts:
     host_variables: Callable[[], Mapping[str, Any]]
     play_home: str = ""
     own_host: str | None = None  # the one that is meant where a call names none
+    check: bool = False  # nothing is changed, only told
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +244,9 @@ class Calls:
         parts = self.parts
         known = parts.inventory.hosts.get(host)
         local = known is None or parts.is_local(known)
-        chosen = engine.Options(play_home=parts.play_home, connection=parts.host_variables() if local else EMPTY)
+        chosen = engine.Options(
+            check=parts.check, play_home=parts.play_home, connection=parts.host_variables() if local else EMPTY
+        )
         values = {name: as_it_is(value) for name, value in arguments.items()}
         return engine.call(
             tool, values, host, parts.inventory, parts.tools, chosen, observers, parts.connect, locks, ORIGIN

@@ -11,7 +11,9 @@ from ..tool import Tool
 
 Operation = Mapping[str, Any]
 _JSON = "application/json"
-_HOST = {"type": "string", "description": "a host of the inventory; default the platform's own"}
+_HOST = {"$ref": "#/components/schemas/Host"}
+
+_HOSTS: Mapping[str, Any] = {"type": "string", "description": "a host of the inventory; default the platform's own"}
 
 # Status → the component that describes its answer, and when it is given.
 REFUSALS = {
@@ -28,8 +30,11 @@ REFUSALS = {
 }
 
 
-def document(tools: Iterable[Tool], others: Iterable[tuple[str, str, Operation]]) -> dict[str, Any]:
-    """The whole document; `others` are the paths that are no tools: method, path, operation."""
+def document(
+    tools: Iterable[Tool], others: Iterable[tuple[str, str, Operation]], hosts: Iterable[str]
+) -> dict[str, Any]:
+    """The whole document; `others` are the paths that are no tools: method, path, operation; `hosts` are those that
+    a call may name."""
     paths: dict[str, dict[str, Any]] = {}
     for tool in tools:
         paths[f"/execute/{tool.name}"] = {"post": _call(tool)}
@@ -51,7 +56,7 @@ def document(tools: Iterable[Tool], others: Iterable[tuple[str, str, Operation]]
         "components": {
             "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}},
             "parameters": {"role": _role()},
-            "schemas": {"Refusal": _refusal()},
+            "schemas": {"Refusal": _refusal(), "Host": {**_HOSTS, "enum": list(hosts)}},
             "responses": {status: _response(status, said) for status, said in REFUSALS.items()},
         },
     }

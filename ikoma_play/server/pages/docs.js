@@ -13,7 +13,14 @@ function headers() {
   return { "X-Api-Key": $("key").value, ...(role ? { "X-Role": role } : {}) };
 }
 
+let components = {};
+
+function resolved(shape) {
+  return shape.$ref ? components.schemas[shape.$ref.split("/").pop()] : shape;
+}
+
 function kind(shape) {
+  if (shape.enum && shape.enum.length > 8) return "text, one of many";
   if (shape.enum) return shape.enum.map((each) => JSON.stringify(each)).join(" or ");
   if (shape.const !== undefined) return JSON.stringify(shape.const);
   if (shape.anyOf) return [...new Set(shape.anyOf.map(kind))].filter((each) => each !== "null").join(" or ");
@@ -23,7 +30,8 @@ function kind(shape) {
 
 function table(schema) {
   const needed = new Set(schema.required || []);
-  const rows = Object.entries(schema.properties).map(([name, shape]) =>
+  const properties = Object.entries(schema.properties).map(([name, shape]) => [name, resolved(shape)]);
+  const rows = properties.map(([name, shape]) =>
     made("tr", {},
       made("td", {}, made("code", { textContent: name }), needed.has(name) ? " *" : ""),
       made("td", { textContent: kind(shape) }),
@@ -85,6 +93,7 @@ function entry(path, method, operation) {
 
 function show(described) {
   $("version").textContent = described.info.version;
+  components = described.components;
   const groups = new Map();
   for (const [path, methods] of Object.entries(described.paths)) {
     for (const [method, operation] of Object.entries(methods)) {
