@@ -11,7 +11,7 @@ from ..errors import FaultsFound
 from ..language import Inventory
 from ..model import Block, Fault, Node, Playbook, Step
 from ..tools import TOOLS
-from . import sources
+from . import settings, sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Loaded:
 
 def load(names: Sequence[str], inventories: Sequence[str], extra_vars: Sequence[str]) -> Loaded:
     """Read and check it all. Raises UsageError for what is not there, FaultsFound with every fault."""
+    settings.refuse_left_out()
     paths = [sources.playbook(name) for name in names]
     variables = sources.extra_vars(extra_vars)
     faults: dict[Fault, None] = {}

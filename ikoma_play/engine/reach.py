@@ -136,7 +136,7 @@ def _become(
         return otherwise if value is None or value is OMIT else value
 
     user = str(setting("become_user", step.become.user, run.options.become_user or "root"))
-    method = str(setting("become_method", step.become.method, run.options.become_method or "sudo"))
+    method = str(setting("become_method", step.become.method, run.options.become_method or "sudo")).rpartition(".")[2]
     flags = str(setting("become_flags", step.become.flags, ""))
     password = next((variables[name] for name in _PASSWORDS if name in variables), run.options.become_password)
     if password is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from ..spelling import did_you_mean, listed, nearest
 from ..tool import Tool
+from . import left_out
 from .composing import Reading
 from .faults import Faults
 from .free_form import options, pairs, words
@@ -17,7 +19,6 @@ from .levels import Level, canonical
 from .text import Entries, position_of, text_at
 from .values import final, has_template, unknown_keyword, what_it_is
 
-_COLLECTION = re.compile(r"[a-z_]\w*\.[a-z_]\w*\.[a-z_]\w*(?:\.\w+)*\Z")
 # What imports take; the parser is all there is of them.
 IMPORTS: dict[str, tuple[str, ...]] = {
     "import_tasks": ("file",),
@@ -50,6 +51,7 @@ class _Finder:
         self.level = level
         self.tools = reading.tools
         self.faults: Faults = reading.faults
+        self.playbook_dir = reading.playbook_dir
 
     def call(self) -> Call:
         keywords = LEVELS[self.kind]
@@ -95,13 +97,18 @@ class _Finder:
         names = [*self.tools.names(), *IMPORTS]
         name = canonical(key)
         families = {known.partition(".")[0] for known in names if "." in known}
-        if _COLLECTION.match(name) and name.partition(".")[0] not in families:
+        if left_out.collection_of(name) and name.partition(".")[0] not in families:
             last = name.rpartition(".")[2]
             remedy = f"There is a tool '{last}' here." if last in names else ""
-            self.faults.add(
-                "collection", f"'{key}' belongs to a collection, and collections' plugins are not part of ikoma-play",
-                key, remedy,
-            )  # fmt: skip
+            self.faults.add("collection", left_out.collections_plugin(key), key, remedy)
+            return
+        if out := left_out.tool(name):
+            self.faults.add(left_out.CODE, out[0], key, out[1])
+            return
+        where = position_of(key) or self.entry.position
+        beside = os.path.dirname(where.file) if where else ""
+        if own := left_out.own_module(name, self.playbook_dir, beside):
+            self.faults.add(left_out.CODE, own, key, left_out.INSTEAD_OF_MODULES)
             return
         if name == "import_playbook":
             remedy = "import_playbook takes the place of a play, not of a step."

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import FaultsFound
 from ..model import Host
 from ..spelling import nearest
+from . import left_out
 from .contents import Contents
 from .faults import Faults
 from .inventory import Inventory
@@ -38,8 +39,18 @@ def check_hosts(plays: Sequence[Contents], inventory: Inventory, faults: Faults)
         if not hosts and not unknown and contents.play.hosts and not has_template(contents.play.hosts):
             faults.add("no-hosts", "this play's hosts are none", contents.play.hosts, warning=True,
                        otherwise=contents.play.position)  # fmt: skip
+    for hosts, _ in chosen:
+        for host in hosts:
+            _left_out(host, faults)
     every = list(inventory.hosts.values())
     return [hosts or every for hosts, _ in chosen]
+
+
+def _left_out(host: Host, faults: Faults) -> None:
+    for name in left_out.HOST_VARIABLES:
+        value = host.vars.get(name)
+        if value is not None and not has_template(value) and (out := left_out.host_variable(name, value)):
+            faults.add(left_out.CODE, f"{host.name}: {out[0]}", value, out[1])
 
 
 def _known(groups: list[str], inventory: Inventory) -> str:

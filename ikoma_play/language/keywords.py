@@ -31,6 +31,8 @@ class Kind(Enum):
     ROLES = "a list of roles"
     FILES = "a file name or a list of them"
     CALL = "a tool's name with its arguments"
+    CONNECTION = "ssh or local"
+    METHOD = "sudo, su or doas"
     LOOP_CONTROL = "a mapping of loop settings"
     PROMPTS = "a list of questions"
     BATCHES = "a number, a percentage or a list of them"
@@ -78,9 +80,9 @@ KEYWORDS: tuple[Keyword, ...] = (
         ("environment", Kind.LAYERS, "Environment variables for the commands that are run."),
         ("become", Kind.FLAG, "Act as another user."),
         ("become_user", Kind.LABEL, "The user to act as; root by default."),
-        ("become_method", Kind.LABEL, "How to become that user: sudo, su or doas."),
+        ("become_method", Kind.METHOD, "How to become that user: sudo, su or doas."),
         ("become_flags", Kind.LABEL, "Options for the program that changes the user."),
-        ("connection", Kind.LABEL, "How hosts are reached: ssh or local."),
+        ("connection", Kind.CONNECTION, "How hosts are reached: ssh or local."),
         ("remote_user", Kind.LABEL, "The user to log in as."),
         ("port", Kind.NUMBER, "The port to connect to."),
         ("no_log", Kind.FLAG, "Show and keep nothing of arguments and results."),

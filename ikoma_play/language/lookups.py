@@ -17,7 +17,7 @@ from jinja2.runtime import Context
 
 from ..errors import IkomaError, TemplateFailed
 from ..spelling import did_you_mean
-from . import lookups_files
+from . import left_out, lookups_files
 from .filters import flatten, subelements
 from .host_patterns import choose
 from .lookup_table import Asker, named
@@ -33,7 +33,9 @@ def find(templar: Asker, name: str, terms: list[Any], options: dict[str, Any]) -
     """What a lookup gives. Raises TemplateFailed."""
     name = re.sub(r"^ansible\.(builtin|legacy)\.", "", name)
     if name not in LOOKUPS:
-        raise TemplateFailed(f"there is no lookup {name!r}", remedy=did_you_mean(name, LOOKUPS))
+        if left_out.collection_of(name):
+            raise TemplateFailed(left_out.collections_plugin(name))
+        raise TemplateFailed(f"there is no lookup {name!r}", remedy=did_you_mean(name, LOOKUPS, left_out.NO_PLUGINS))
     for term in terms:
         if isinstance(term, Undefined):
             term._fail_with_undefined_error()

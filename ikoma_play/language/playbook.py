@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..model import Block, Node, Play, Playbook, RoleRef, Step
 from ..tool import Toolbox
+from . import left_out
 from .composing import Reading, Unreadable
 from .faults import shown_path
 from .keywords import IMPORT, LEVELS, PLAY, PROMPT
@@ -156,6 +157,10 @@ class _PlaybookReader:
         if name is None:
             return ()
         path = os.path.join(self.reading.playbook_dir, name)
+        if not os.path.isfile(path) and left_out.collection_of(name):
+            text = f"the playbook '{name}' belongs to a collection, and collections are not part of ikoma-play"
+            self.faults.add("collection", text, entry[key], otherwise=key)
+            return ()
         if not os.path.isfile(path):
             self.faults.add("missing-file", f"there is no playbook {shown_path(path)}", entry[key], otherwise=key)
             return ()

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..model import EMPTY, Block, Node, Position, RoleRef, Step
 from ..spelling import did_you_mean
+from . import left_out
 from .calls import Call
 from .composing import SUFFIXES, Reading, Unreadable, main_file
 from .faults import shown_path
@@ -189,7 +190,7 @@ class RoleReader:
                 return os.path.normpath(os.path.abspath(place))
         known = sorted({name for place in self.places() if os.path.isdir(place) for name in os.listdir(place)
                         if place.rstrip("/").endswith("roles")})  # fmt: skip
-        if use.name.count(".") == 2 and "/" not in use.name:
+        if left_out.collection_of(use.name):
             text = f"the role '{use.name}' belongs to a collection, and collections are not part of ikoma-play"
             self.faults.add("collection", text, use.at)
             return None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..tool import Tool, Toolbox
+from . import left_out
 from .calls import IMPORTS
 from .inventory_keywords import GROUP_KEYWORDS, HOST_VARIABLES
 from .keywords import BLOCK, HANDLER, IMPORT, LEVELS, LOOP_CONTROL, PLAY, PROMPT, ROLE, STEP, Keyword, Kind
@@ -23,6 +24,11 @@ _MAPPING = {"type": "object"}
 
 def _list_of(name: str) -> dict[str, Any]:
     return {"type": ["array", "null"], "items": {"$ref": f"#/$defs/{name}"}}
+
+
+def _one_of(names: Iterable[str]) -> dict[str, Any]:
+    """Names, with Ansible's prefix too, or a template."""
+    return {"anyOf": [{"enum": [prefix + name for prefix in ("", "ansible.builtin.") for name in names]}, _TEMPLATE]}
 
 
 _NODES = {"anyOf": [{"$ref": "#/$defs/step"}, {"$ref": "#/$defs/block"}]}
@@ -47,6 +53,8 @@ _KINDS: dict[Kind, dict[str, Any]] = {
     Kind.ROLES: _list_of("role"),
     Kind.FILES: {"anyOf": [{"type": "string"}, {"type": "array", "items": _TEXTS}]},
     Kind.CALL: {"type": ["string", "object"]},
+    Kind.CONNECTION: _one_of(left_out.ROADS),
+    Kind.METHOD: _one_of(left_out.METHODS),
     Kind.LOOP_CONTROL: {"$ref": "#/$defs/loop_control"},
     Kind.PROMPTS: _list_of("vars_prompt"),
     Kind.BATCHES: {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]},

@@ -14,6 +14,7 @@ from jinja2.parser import Parser
 
 from ..errors import TemplateFailed
 from ..spelling import nearest
+from . import left_out
 from .jinja_environment import environment
 from .text import RevealedValue, Unsafe, Vaulted
 
@@ -53,11 +54,13 @@ def syntax_failed(text: str, error: TemplateSyntaxError) -> TemplateFailed:
         table = environment().filters if "filter named" in (error.message or "") else environment().tests
         near = nearest(found[1], table) or ""
     shown = error.message or "the template does not parse"
+    if found and left_out.collection_of(found[1]):
+        shown, near = left_out.collections_plugin(found[1]), ""
     if shown in ("unexpected 'end of print statement'", "unexpected 'end of template'"):
         shown = "the expression ends where a value is wanted"
     failed = TemplateFailed(
         f"{shown[:1].lower()}{shown[1:].rstrip('.')}",
-        remedy=f"Did you mean {near!r}?" if near else "",
+        remedy=f"Did you mean {near!r}?" if near else left_out.NO_PLUGINS if found else "",
         evidence=lines[number - 1],
         position=getattr(text, "position", None),
     )

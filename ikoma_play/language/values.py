@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..spelling import did_you_mean
+from . import left_out
 from .faults import Faults
 from .keywords import LEFT_OUT, LEVELS, Keyword, Kind
 from .text import Entries, Items, RevealedValue, Unsafe, Vaulted
@@ -43,6 +44,14 @@ class _Wrong(Exception):
     """The value is not of its kind; says what is wanted where the kind's own words do not."""
 
 
+class _LeftOut(_Wrong):
+    """The value asks for what ikoma-play leaves out on purpose."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
 def value_of(keyword: Keyword, value: Any, key: Any, faults: Faults) -> Any:
     """The value in the model's form; None, and a fault, where it is of another kind."""
     read = _READERS.get(keyword.kind)
@@ -50,6 +59,9 @@ def value_of(keyword: Keyword, value: Any, key: Any, faults: Faults) -> Any:
         return value
     try:
         return read(value)
+    except _LeftOut as wrong:
+        faults.add(left_out.CODE, str(wrong), value, wrong.remedy, otherwise=key)
+        return None
     except _Wrong as wrong:
         faults.add(
             "wrong-type", f"'{key}' takes {str(wrong) or keyword.kind.value}, not {what_it_is(value)}", value,
@@ -227,9 +239,25 @@ def _batches(value: Any) -> Any:
     return value
 
 
+def _connection(value: Any) -> Any:
+    return _known_to(left_out.connection, _label(value))
+
+
+def _method(value: Any) -> Any:
+    return _known_to(left_out.become_method, _label(value))
+
+
+def _known_to(judge: Callable[[Any], tuple[str, str] | None], value: Any) -> Any:
+    if not has_template(value) and (out := judge(value)):
+        raise _LeftOut(*out)
+    return value
+
+
 def _strategy(value: Any) -> Any:
     name = str(value).removeprefix("ansible.builtin.")
     if name not in STRATEGIES:
+        if out := left_out.strategy(name):
+            raise _LeftOut(*out)
         raise _Wrong
     return STRATEGIES[name]
 
@@ -253,7 +281,7 @@ _READERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.ARGUMENTS: _arguments,
     Kind.LAYERS: _layers, Kind.FILES: _files, Kind.STEPS: _steps, Kind.ROLLBACK: _rollback, Kind.ROLES: _roles,
     Kind.PROMPTS: _list, Kind.LOOP_CONTROL: _mapping, Kind.BATCHES: _batches, Kind.STRATEGY: _strategy,
-    Kind.ORDER: _order, Kind.SCOPE: _scope,
+    Kind.ORDER: _order, Kind.SCOPE: _scope, Kind.CONNECTION: _connection, Kind.METHOD: _method,
 }  # fmt: skip
 
 

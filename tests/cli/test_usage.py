@@ -55,6 +55,18 @@ def test_wrong_use(ikoma: Ikoma, words: list[str], says: str) -> None:
     assert list(ikoma.folder.iterdir()) == [], "something was made"
 
 
+def test_fact_caching_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "play.yml").write_text("- {hosts: localhost, gather_facts: false, tasks: []}\n")
+    done = Ikoma(tmp_path, {"ANSIBLE_CACHE_PLUGIN": "redis"})("run", "play.yml", expect=1)
+    assert "ANSIBLE_CACHE_PLUGIN=redis: fact caching plugins are not part of ikoma-play" in done.err
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nforks = 5\nfact_caching = jsonfile\n")
+    done = Ikoma(tmp_path)("check", "play.yml", expect=1)
+    assert "ansible.cfg: fact_caching = jsonfile: fact caching plugins are not part" in done.err
+    for text in ("[defaults]\nfact_caching = memory\n", "no ini at all", "[defaults]\nforks = %(x)s\n"):
+        (tmp_path / "ansible.cfg").write_text(text)
+        Ikoma(tmp_path, {"ANSIBLE_CACHE_PLUGIN": "memory"})("check", "play.yml")
+
+
 def test_version_and_help(ikoma: Ikoma) -> None:
     assert ikoma("--version").out == f"ikoma-play {__version__}\n"
     text = ikoma("--help").out
