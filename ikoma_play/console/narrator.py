@@ -64,7 +64,7 @@ class Narrator:
         self.phase = ""  # as last told
         self.hosts: tuple[str, ...] = ()
         self.warnings: dict[str, int] = {}
-        self.last_message = ""
+        self.last_message = ""  # with an address in it, where any had one
         self._groups: dict[int, Group] = {}
 
     def tell(self, event: Event) -> Iterator[Line]:
@@ -160,8 +160,10 @@ class Narrator:
             if one.status is Status.SKIPPED:
                 continue
             text = one.message or (one.result if isinstance(one.result, str) else words.compact(one.result))
-            self.last_message = printable(text)
-            yield from self.last_message.splitlines() or [""]
+            said = printable(text)
+            if "://" in said or "://" not in self.last_message:
+                self.last_message = said
+            yield from said.splitlines() or [""]
 
     def _results(self, outcome: Outcome) -> Iterator[Line]:
         for one in outcome.items:

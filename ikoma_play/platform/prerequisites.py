@@ -117,7 +117,7 @@ def _environment(on: Transport, asked: Asked) -> tuple[bool, str]:
     missing = [name for name, variable in needed.items() if variable.default is None and name not in given]
     if missing:
         raise Refused(
-            f"{name} needs {', '.join(missing)}, which env does not give",
+            f"{name} needs {', '.join(missing)}, which neither env nor the application's .env gives",
             remedy=f"Say it in the inventory: env: {{{missing[0]}: …}}.",
         )
     return True, f"all {len(needed)} variables of {name.name} are given or have defaults"

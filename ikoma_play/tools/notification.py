@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..arguments import AppName, Count
-from ..errors import StepError
+from ..errors import JournalError, StepError
 from ..model import Access, Outcome, changed, ok
 from ..tool import Scope, tool
 from ..transport.base import Transport
@@ -90,8 +90,7 @@ def notifications(
     most: how many
     """
     known = _escalation(on, scope)
-    with _outbox() as store:
-        rows = store.read("newest_notifications", app=app_name or "", most=most)
+    rows = _known_to_the_outbox(app_name, most)
     found = [
         {"at": row["at"], "severity": row["severity"], "contact": row["contact"], "way": row["way"],
          "run": row["run"], "host": row["host"], "sent": row["sent"], "error": row["error"],
@@ -112,10 +111,21 @@ def _not_told_yet(contacts: list[str], app: str | None, about: str | None) -> li
     """Those for whom no notification about the same is in the outbox, sent or waiting."""
     if not about or not contacts:
         return contacts
-    with _outbox() as store:
-        rows = store.read("newest_notifications", app=app or "", most=1000)
+    rows = _known_to_the_outbox(app, 1000)
     told = {row["contact"] for row in rows if json.loads(row["message"])["fields"].get("about") == about}
     return [name for name in contacts if name not in told]
+
+
+def _known_to_the_outbox(app: str | None, most: int) -> list[dict[str, Any]]:
+    """The newest notifications; none where there is no journal yet, which looking does not begin."""
+    from ..journal.opening import default_url, open_store
+
+    try:
+        store = open_store(default_url(), create=False)
+    except JournalError:
+        return []
+    with closing(store):
+        return store.read("newest_notifications", app=app or "", most=most)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def test_variables_that_nobody_gives_are_named(sandbox: Sandbox, tmp_path: Path)
         "services:\n  web: {image: x, environment: {A: $FIRST, B: '${SECOND:?it is needed}', C: '${THIRD:-3}'}}\n"
     )
     found = preflight(sandbox, source=str(tmp_path), env={"FIRST": 1})
-    assert list(found) == ["environment"] and "needs SECOND, which env does not give" in found["environment"], found
+    assert list(found) == ["environment"] and "needs SECOND, which neither env nor" in found["environment"], found
     assert preflight(sandbox, source=str(tmp_path), env={"FIRST": 1, "SECOND": 2}) == {}
 
 
