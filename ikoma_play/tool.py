@@ -77,13 +77,16 @@ class Undo:
     keeps what is about to change on the host, under the name `at` (RUN/NUMBER), and gives the record that
     `revert` needs and nothing else: the record goes into the journal, and another process may undo by it.
     `revert(on, record, undoing)` makes things as they were, whether the tool did all of its work, a part or
-    nothing, and again when it was interrupted itself. `forget` drops what was kept, once the tool turned out to
-    have changed nothing or was undone; `expire` drops what older runs kept, once the run has ended well.
+    nothing, and again when it was interrupted itself. `finish` is a second part of it, for after everything
+    else on the host is undone: services start again once their files and rows are back. `forget` drops what was
+    kept, once the tool turned out to have changed nothing or was undone; `expire` drops what older runs kept,
+    once the run has ended well.
     """
 
     says: str  # what undoes it, for `plan`: "the former .env comes back"
     capture: Callable[..., dict[str, Any]]
     revert: Callable[[Any, Record, Undoing], Outcome]
+    finish: Callable[[Any, Record, Undoing], Outcome] | None = None
     forget: Callable[[Any, Record], None] = lambda on, record: None
     expire: Callable[[Any, Record], None] = lambda on, record: None
 

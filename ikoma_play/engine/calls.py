@@ -290,7 +290,7 @@ class Call:
         name = f"{self.run.id}/{len(self.host.undo):03}-{secrets.token_hex(3)}"
         recorded = {"delegate": delegate, "record": undo.capture(way, name, **arguments)}
         self.keep_undo(recorded)
-        self.entries.append(undoing.remember(self.play, self.host, self.step, self.frame, recorded))
+        self.entries += undoing.remember(self.play, self.host, self.step, self.frame, recorded)
         self._captured = True
 
     def _tell_start(self) -> None:
@@ -315,7 +315,7 @@ class Call:
     def remember(self, recorded: Iterable[Mapping[str, Any]]) -> None:
         """Put what an earlier process wrote down of this step among what is undone."""
         for each in recorded:
-            self.entries.append(undoing.remember(self.play, self.host, self.step, self.frame, each))
+            self.entries += undoing.remember(self.play, self.host, self.step, self.frame, each)
             self.touched = True
 
     def _write_down(self, event: Event) -> None:

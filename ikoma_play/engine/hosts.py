@@ -57,6 +57,7 @@ class Undo:
     title: str
     files: tuple[Layer, ...] = ()
     touched: bool = False
+    last: bool = False  # after all others
 
 
 class HostRun:

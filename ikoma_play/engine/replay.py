@@ -93,7 +93,8 @@ def _given_back(call: Call, known: Recorded) -> Done:
     call.replayed = True
     call.title, call.arguments, call.notified = known.title, known.arguments, known.memory.notified
     call.hidden = known.outcome.hidden
-    call.remember(known.undo)
+    if known.memory.changed or known.outcome.status.bad or call.step.changed_when is not None:
+        call.remember(known.undo)  # of a step that found everything as asked nothing is kept
     _learn_secrets(call)
     outcome, extra = known.outcome, known.memory.extra
     if known.memory.withheld:

@@ -12,16 +12,19 @@ from ..transport.base import Transport
 from .scope import StepScope
 
 TITLE = "Undo: "
+LAST = " (the last part)"
+FINISH = "finish"  # in what is undone: the part that comes after all others
 
 
-def reversal(step: Step, recorded: Mapping[str, Any]) -> Step:
+def reversal(step: Step, recorded: Mapping[str, Any], last: bool = False) -> Step:
     """The step that undoes `step`: on the same host, as the same user. `recorded` is what UndoRecorded told:
-    `{"delegate": the host that did it in the step's own stead, or null, "record": the tool's own}`."""
+    `{"delegate": the host that did it in the step's own stead, or null, "record": the tool's own}`; `last` is for
+    the part that comes after everything else is undone."""
     return Step(
         step.tool,
         {},
         step.position,
-        name=f"{TITLE}{step.title}",
+        name=f"{TITLE}{step.title}{LAST if last else ''}",
         phase=step.phase,
         role=step.role,
         vars=step.vars,
@@ -32,7 +35,7 @@ def reversal(step: Step, recorded: Mapping[str, Any]) -> Step:
         port=step.port,
         delegate_to=recorded.get("delegate"),
         no_log=step.no_log,
-        undoes=recorded["record"],
+        undoes={**recorded["record"], FINISH: True} if last else recorded["record"],
     )
 
 
@@ -42,7 +45,9 @@ def reverting(tool: Tool) -> Tool:
     assert undo is not None
 
     def revert(on: Transport, record: dict[str, Any], app_name: str = "", *, scope: StepScope) -> Outcome:
-        return undo.revert(on, record, scope.undoing)
+        way = undo.finish if record.pop(FINISH, False) else undo.revert
+        assert way is not None
+        return way(on, record, scope.undoing)
 
     return replace(tool, function=revert, changes=True, free_form=None, open=False, secrets=(), aliases={})
 

@@ -56,13 +56,16 @@ def undo(host: HostRun, since: int = 0) -> None:
     entries, host.undo = host.undo[since:], host.undo[:since]
     host.open = [entry for entry in host.open if entry in host.undo]
     before = host.tally.rolled_back
-    for entry in reversed(entries):
-        if not entry.touched:
-            continue
+    due = [entry for entry in reversed(entries) if entry.touched]
+    lost: list[object] = []
+    for entry in sorted(due, key=lambda entry: entry.last):
         host.variables.files = entry.files
         failed = False
         for node in entry.nodes:
             failed |= bool(entry.play.walk((node,), [host], entry.frame, forced=True))
-        if undoing.reversal_in(entry) and not failed:
+        record = undoing.record_in(entry)
+        if failed:
+            lost.append(record)
+        elif record is not None and record not in lost:
             undoing.forget(entry.play, host, entry)
     host.undone = host.tally.rolled_back > before and not host.tally.rollback_failed

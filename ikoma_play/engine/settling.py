@@ -33,7 +33,7 @@ def settle(play: Stage, call: Call, done: Done) -> bool:
         play.run.failed_with(host, event)
     if not call.replayed:
         play.run.emit(event)
-    if call.entries and not call.touched:
+    if call.entries and not call.touched and step.changed_when is None:
         undoing.unchanged(play, host, call.entries)
     if outcome.status is Status.UNREACHABLE and not outcome.ignored:
         host.unreachable = True

@@ -11,17 +11,22 @@ from ..model import Step
 from ..tool import Undo as Way
 from . import reach
 from .hosts import Frame, HostRun, Undo
-from .reversal import TITLE, reversal
+from .reversal import FINISH, LAST, TITLE, reversal
 from .stage import Stage
 
 
-def remember(play: Stage, host: HostRun, step: Step, frame: Frame, recorded: Mapping[str, Any]) -> Undo:
+def remember(play: Stage, host: HostRun, step: Step, frame: Frame, recorded: Mapping[str, Any]) -> list[Undo]:
     """Put what was recorded of a step among what is undone on its host."""
-    inside = Frame(frame.params, "rollback", keep=dict(host.variables.results))
-    nodes, files = (reversal(step, recorded),), host.variables.files
-    entry = Undo(play, nodes, inside, step.position, step.title, files, touched=True)
-    host.undo.append(entry)
-    return entry
+    tool = play.run.tools.find(step.tool)
+    inside, files = Frame(frame.params, "rollback", keep=dict(host.variables.results)), host.variables.files
+    parts = [(reversal(step, recorded), False)]
+    if tool and tool.undo and tool.undo.finish is not None:
+        parts.append((reversal(step, recorded, last=True), True))
+    entries = [
+        Undo(play, (node,), inside, step.position, step.title, files, touched=True, last=last) for node, last in parts
+    ]
+    host.undo += entries
+    return entries
 
 
 def unchanged(play: Stage, host: HostRun, entries: list[Undo]) -> None:
@@ -32,8 +37,11 @@ def unchanged(play: Stage, host: HostRun, entries: list[Undo]) -> None:
 
 
 def forget(play: Stage, host: HostRun, entry: Undo) -> None:
-    """Drop what was kept for an entry."""
-    _drop(play, host, entry, lambda way: way.forget)
+    """Drop what was kept for an entry, unless a last part still needs it."""
+    step = reversal_in(entry)
+    tool = play.run.tools.find(step.tool) if step else None
+    if tool is not None and tool.undo is not None and (entry.last or tool.undo.finish is None):
+        _drop(play, host, entry, lambda way: way.forget)
 
 
 def expire(play: Stage, host: HostRun) -> None:
@@ -53,16 +61,23 @@ def reversal_in(entry: Undo) -> Step | None:
     return first if isinstance(first, Step) and first.undoes is not None else None
 
 
+def record_in(entry: Undo) -> dict[str, Any] | None:
+    """What was recorded before the step that an entry undoes; None for handlers that were written down."""
+    step = reversal_in(entry)
+    return {name: value for name, value in (step.undoes or {}).items() if name != FINISH} if step else None
+
+
 def _drop(
     play: Stage, host: HostRun, entry: Undo, what: Callable[[Way], Callable[[Any, Mapping[str, Any]], None]]
 ) -> None:
     step = reversal_in(entry)
-    way = play.prepared(step).tool.undo if step else None
-    if step is None or way is None:
+    tool = play.run.tools.find(step.tool) if step else None
+    if step is None or tool is None or tool.undo is None:
         return
     try:
         templar = Templar(host.variables.view(play.variables, step, entry.frame.params))
         road = reach.road(play.run, host, step, templar, False, reach.delegate(step, templar))
-        what(way)(road, step.undoes or {})
+        what(tool.undo)(road, step.undoes or {})
     except IkomaError as error:
-        play.run.warn(f"what was kept to undo {step.title.removeprefix(TITLE)} stays: {error.message}")
+        title = step.title.removeprefix(TITLE).removesuffix(LAST)
+        play.run.warn(f"what was kept to undo {title} stays: {error.message}")

@@ -36,6 +36,10 @@ def remember(on: Transport, folder: str, raw_config: str, containers: Sequence[C
     on.write(path, data, 0o600)
 
 
+class NotBack(StepError):
+    """What ran before does not run again; the message is a sentence of its own."""
+
+
 class Restore:
     """What was there before an attempt, and the way back to it. Volumes are never removed."""
 
@@ -48,13 +52,16 @@ class Restore:
     def undo(self, error: StepError, timeout: float) -> StepError:
         """Go back, and say in the error's remedy what state that left."""
         try:
-            state = self._go_back(timeout)
+            state = self.go_back(timeout)
+        except NotBack as further:
+            state = further.message
         except IkomaError as further:
             state = f"Going back failed too, look at it: {further.message}"
         error.remedy = f"{error.remedy} {state}".strip()
         return error
 
-    def _go_back(self, timeout: float) -> str:
+    def go_back(self, timeout: float) -> str:
+        """Go back, and say what state that left. Raises NotBack where what ran does not run again, IkomaError."""
         now = self.docker.containers(self.cli.project)
         ran = [container for container in self.before if container.state == "running"]
         if not ran:
@@ -82,7 +89,7 @@ class Restore:
     def _bring_back(self, ran: Sequence[Container], timeout: float) -> str:
         record = self._record()
         if record is None:
-            return "What ran before was replaced, and cannot be brought back: there is no record of it."
+            raise NotBack("What ran before was replaced, and cannot be brought back: there is no record of it.")
         config: dict[str, Any] = json.loads(record["config"])
         for name, service in config["services"].items():
             if name in record["images"]:
@@ -90,19 +97,20 @@ class Restore:
                 service["image"] = record["images"][name]
         gone = [image for image in record["images"].values() if not self.docker.has_image(image)]
         if gone:
-            return f"What ran before was replaced, and cannot be brought back: its image {gone[0][:19]} is gone."
+            image = gone[0][:19]
+            raise NotBack(f"What ran before was replaced, and cannot be brought back: its image {image} is gone.")
         result = self.cli.run(
             *("--file", "-", "up", "--detach", "--no-build", "--remove-orphans"),
             stdin=json.dumps(config).encode(),
             timeout=timeout,
         )
         if not result.ok:
-            return f"What ran before could not be brought back: {tail(output(result))}"
+            raise NotBack(f"What ran before could not be brought back: {tail(output(result))}")
         services: dict[str, Any] = {container.service: {} for container in ran}
         try:
             wait_until_good(self.docker, self.cli.project, services, [], timeout, time.monotonic(), _silent)
         except StepError as error:
-            return f"What ran before was started again, but {error.message}."
+            raise NotBack(f"What ran before was started again, but {error.message}.") from None
         return "The version that ran before is running again."
 
     def _record(self) -> dict[str, Any] | None:

@@ -101,6 +101,15 @@ def drop(server: Server, app: str) -> bool:
     return True
 
 
+def named_after(server: Server, app: str) -> list[str]:
+    """The databases that were the application's until another took their place, oldest first."""
+    with server.connect() as connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY datname", [f"{app[:36]}_before_"]
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
 def describe(server: Server, app: str) -> Description:
     if not exists(server, app):
         return Description(app, False)

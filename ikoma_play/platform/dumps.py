@@ -157,7 +157,7 @@ def restore(server: Server, app: str, dump: Dump) -> str:
     with databases.scratch(server, app, "restore") as new:
         server.on.progress(Progress(f"restoring {posixpath.basename(dump.path)}"))
         _fill(server, tools, new, dump.path)
-        return _swap(server, app, new)
+        return take_place(server, app, new)
 
 
 def fill(server: Server, database: str, path: str) -> None:
@@ -167,8 +167,25 @@ def fill(server: Server, database: str, path: str) -> None:
 
 def remove(on: Transport, dump: Dump) -> None:
     """Delete a backup and what is recorded about it, the record last: a removal cut short can be done again."""
-    for path in (dump.path, dump.path + ".sha256", _record_path(dump.path)):
+    for path in (dump.path, dump.path + ".sha256", record_path(dump.path)):
         on.remove(path)
+
+
+def take_place(server: Server, app: str, new: str) -> str:
+    """Give a new database the application's name, in one transaction; the name under which the old one is kept, ""
+    where there was none."""
+    from psycopg import sql
+
+    there = databases.exists(server, app)
+    kept = _name_for_the_old(server, app) if there else ""
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    with _sending_clients_away(server, app), server.connect(autocommit=False) as connection:
+        if there:
+            connection.execute(rename.format(sql.Identifier(app), sql.Identifier(kept)))
+        connection.execute(rename.format(sql.Identifier(new), sql.Identifier(app)))
+        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(app)))
+        connection.commit()
+    return kept
 
 
 def checksum(on: Transport, path: str) -> str:
@@ -222,10 +239,10 @@ def _record(on: Transport, dump: Dump) -> None:
     on.write(dump.path + ".sha256", f"{dump.sha256}  {name}\n".encode(), 0o600)
     on.mkdir(posixpath.join(folder, ".ikoma"), 0o700)
     kept = json.dumps({key: value for key, value in asdict(dump).items() if key != "path"}, indent=1)
-    on.write(_record_path(dump.path), kept.encode(), 0o600)
+    on.write(record_path(dump.path), kept.encode(), 0o600)
 
 
-def _record_path(path: str) -> str:
+def record_path(path: str) -> str:
     folder, name = posixpath.split(path)
     return posixpath.join(folder, ".ikoma", f"{name}.json")
 
@@ -234,9 +251,9 @@ def _recorded(on: Transport, path: str) -> Dump:
     """What is known of a dump; the checksum beside it is what counts."""
     kept: dict[str, Any] = {}
     sha256 = ""
-    if on.exists(_record_path(path)):
+    if on.exists(record_path(path)):
         try:
-            kept = json.loads(on.read(_record_path(path)))
+            kept = json.loads(on.read(record_path(path)))
         except ValueError:
             kept = {}
     if on.exists(path + ".sha256"):
@@ -275,22 +292,6 @@ def _fill(server: Server, tools: Programs, database: str, path: str) -> None:
             remedy="Take another backup (db.backups lists them), or correct the dump.",
             evidence=said,
         )
-
-
-def _swap(server: Server, app: str, new: str) -> str:
-    """Give the new database the application's name, in one transaction."""
-    from psycopg import sql
-
-    there = databases.exists(server, app)
-    kept = _name_for_the_old(server, app) if there else ""
-    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
-    with _sending_clients_away(server, app), server.connect(autocommit=False) as connection:
-        if there:
-            connection.execute(rename.format(sql.Identifier(app), sql.Identifier(kept)))
-        connection.execute(rename.format(sql.Identifier(new), sql.Identifier(app)))
-        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(app)))
-        connection.commit()
-    return kept
 
 
 def _name_for_the_old(server: Server, app: str) -> str:

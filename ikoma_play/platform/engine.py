@@ -239,12 +239,24 @@ class Engine:
         raw = self.client.logs(container.id, tail=tail, timestamps=timestamps)
         return bytes(raw).decode("utf-8", "replace")
 
+    def stop(self, id: str) -> None:
+        """Stop a container; it stays."""
+        self.client.stop(id)
+
+    def start(self, id: str) -> None:
+        """Start a container that was stopped, with what its mounts lead to now."""
+        self.client.start(id)
+
     def remove_container(self, id: str) -> None:
         """Remove a container, running or not, with its anonymous volumes."""
         import docker.errors
 
         with contextlib.suppress(docker.errors.NotFound):
             self.client.remove_container(id, force=True, v=True)
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume with all that is in it."""
+        self.client.remove_volume(name)
 
     def remove_network(self, name: str) -> None:
         """Remove a network nobody is on; one in use stays."""

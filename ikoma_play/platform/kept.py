@@ -11,12 +11,12 @@ has ended well.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import NotFound, Refused, StepError, Unavailable, last_lines
-from ..model import Command
-from ..tool import Undoing
+from ..model import Command, Outcome
+from ..tool import Record, Undo, Undoing
 from ..transport.base import Transport
 from .settings import settings
 
@@ -24,9 +24,11 @@ RUNS = 5
 FOLDER = ".ikoma/undo"
 
 # Copies what is there of "$@", with modes, owners and times, and prints the numbers of those that were there.
-_KEEP = r"""umask 077
-place=$1; shift
+_KEEP = r"""root=$1 place=$2; shift 2
+made=; [ -d "$root" ] || { made=yes; mkdir -p -- "$root" || exit 1; }
+umask 077
 mkdir -p -- "$place" || exit 1
+[ -z "$made" ] || : > "$root/.ikoma/made" || exit 1
 number=0
 for path do
   number=$((number + 1))
@@ -59,9 +61,26 @@ while [ $# -gt 0 ]; do
     mv -fT -- "$path.undo" "$path" || exit 1
   fi
 done"""
+# Hard links, since what is linked is replaced by others and not written into; prints the number of the copy.
+_LINK = r"""cp -al -- "$1" "$2" 2>/dev/null || { rm -rf -- "$2" && cp -a -- "$1" "$2"; } || exit 1
+stat -c %i -- "$2" """
+# The directories that are empty then go too, the applications' own where there was none before.
 _DROP = r"""rm -rf -- "$1" || exit 1
-shift
-for folder do rmdir -- "$folder" 2>/dev/null || exit 0; done"""
+ours=$2 root=$3; shift 3
+for folder do rmdir -- "$folder" 2>/dev/null || exit 0; done
+made=; [ ! -e "$ours/made" ] || { made=yes; rm -f -- "$ours/made"; }
+rmdir -- "$ours" 2>/dev/null || exit 0
+[ -z "$made" ] || rmdir -- "$root" 2>/dev/null || exit 0"""
+
+
+def undo(
+    says: str,
+    capture: Callable[..., dict[str, Any]],
+    revert: Callable[[Transport, Record, Undoing], Outcome],
+    finish: Callable[[Transport, Record, Undoing], Outcome] | None = None,
+) -> Undo:
+    """The way back of a tool whose record says what is kept here."""
+    return Undo(says, capture, revert, finish, drop, expire)
 
 
 def place(on: Transport, app: str, at: str) -> str:
@@ -79,7 +98,7 @@ def keep(on: Transport, app: str, at: str, paths: Sequence[str], folders: Sequen
     are absent now and empty then, the innermost first. Raises Unavailable on a full disk, StepError."""
     kept = record(on, app, at)
     kept["made"] = [folder for folder in folders if not on.exists(folder)]
-    result = on.run(Command(("sh", "-c", _KEEP, "sh", kept["place"], *paths)))
+    result = on.run(script(_KEEP, settings(on).apps_root, kept["place"], *paths))
     if not result.ok:
         drop(on, kept)
         said = last_lines(result)
@@ -100,13 +119,34 @@ def keep(on: Transport, app: str, at: str, paths: Sequence[str], folders: Sequen
     return kept
 
 
+def link(on: Transport, kept: Mapping[str, Any], path: str, name: str) -> str | None:
+    """Keep a tree whose files are never written into, under a name; the inode number of the copy, None where there
+    is no such tree. Nothing of the record stays where that fails: StepError."""
+    if on.stat(path) is None:
+        return None
+    result = on.run(script(_LINK, path, posixpath.join(kept["place"], name)))
+    if not result.ok:
+        drop(on, kept)
+        raise StepError(
+            f"{path} cannot be kept for its undoing; nothing was changed",
+            remedy="See what is said, often the disk is full.",
+            evidence=last_lines(result),
+        )
+    return result.text
+
+
+def script(text: str, *words: str) -> Command:
+    """A script of ours with its words."""
+    return Command(("sh", "-c", text, "sh", *words), timeout=1800)
+
+
 def put_back(on: Transport, kept: Mapping[str, Any]) -> None:
     """Make files and trees as they were kept. Raises NotFound where the copies are gone, StepError."""
     words: list[str] = []
     for number, (path, there) in enumerate(kept.get("files", ()), 1):
         words += ["kept" if there else "absent", str(number), path]
     if words:
-        result = on.run(Command(("sh", "-c", _PUT_BACK, "sh", str(kept["place"]), *words)))
+        result = on.run(script(_PUT_BACK, str(kept["place"]), *words))
         if result.exit_code == 3:
             raise NotFound(
                 f"what was kept in {kept['place']} is gone, so it cannot be put back",
@@ -124,11 +164,12 @@ def put_back(on: Transport, kept: Mapping[str, Any]) -> None:
 
 def drop(on: Transport, kept: Mapping[str, Any]) -> None:
     """Remove what was kept, and the directories above it as far as they are empty then."""
-    folders, path = [], str(kept["place"])
-    for _ in range(4):  # RUN, APP, undo, .ikoma
-        path = posixpath.dirname(path)
-        folders.append(path)
-    on.demand(Command(("sh", "-c", _DROP, "sh", str(kept["place"]), *folders)))
+    own = str(kept["place"])
+    run = posixpath.dirname(own)
+    app = posixpath.dirname(run)
+    folder = posixpath.dirname(app)
+    ours = posixpath.dirname(folder)
+    on.demand(script(_DROP, own, ours, posixpath.dirname(ours), run, app, folder))
 
 
 def expire(on: Transport, kept: Mapping[str, Any]) -> None:

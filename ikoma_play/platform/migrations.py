@@ -6,6 +6,7 @@ applied it: the record and the change stand or fall together, and a dump carries
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import posixpath
 import re
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import psycopg
 
 WITHOUT_TRANSACTION = re.compile(r"\A\s*--\s*ikoma:\s*no-transaction\b", re.IGNORECASE)
+# What stands below such a line undoes what stands above it, and is not applied.
+_WAY_BACK = re.compile(r"^--[ \t]*rollback[ \t]*$", re.IGNORECASE | re.MULTILINE)
 # Any number will do, as long as it is the same in every runner and nobody else's.
 _LOCK = 0x696B6F6D61
 _SETS_TRANSACTION = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "END", "ABORT", "START", "PREPARE"})
@@ -33,12 +36,24 @@ _SETS_TRANSACTION = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "END", "ABORT", "S
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """An SQL text with a name; `path` is its file on the host, "" where it came as an argument."""
+    """An SQL text with a name; `path` is its file on the host, "" where it came as an argument; `down` is the file
+    that undoes it, "" where there is none beside."""
 
     name: str
     text: str
     sha256: str
     path: str = ""
+    down: str = ""
+
+    @property
+    def up(self) -> str:
+        """What is applied: all of the text, or what stands above a line `-- rollback`."""
+        return _WAY_BACK.split(self.text, maxsplit=1)[0]
+
+    @property
+    def way_back(self) -> str:
+        """The section below a line `-- rollback`, "" where there is none."""
+        return "".join(_WAY_BACK.split(self.text, maxsplit=1)[1:]).strip()
 
     @property
     def transactional(self) -> bool:
@@ -82,7 +97,9 @@ def from_folder(on: Transport, kind: Kind, folder: str) -> list[Script]:
 
     Raises StepError for a file that is not UTF-8 text."""
     scripts = []
-    for entry in on.scan(folder):
+    entries = on.scan(folder)
+    paths = {entry.path for entry in entries}
+    for entry in entries:
         name = posixpath.basename(entry.path)
         if entry.kind not in ("file", "link") or not name.endswith(".sql") or name.endswith(".down.sql"):
             continue
@@ -97,7 +114,9 @@ def from_folder(on: Transport, kind: Kind, folder: str) -> list[Script]:
             ) from None
         if "\0" in text:
             raise StepError(f"{entry.path} holds a null byte, which SQL cannot", remedy="Save the file as UTF-8.")
-        scripts.append(Script(name, text, hashlib.sha256(data).hexdigest(), entry.path))
+        down = f"{entry.path.removesuffix('.sql')}.down.sql"
+        found = down if down in paths else ""
+        scripts.append(Script(name, text, hashlib.sha256(data).hexdigest(), entry.path, found))
     return sorted(scripts, key=lambda script: _order(script.name))
 
 
@@ -105,7 +124,7 @@ def records(connection: psycopg.Connection[Any], kind: Kind) -> list[Record]:
     """What was applied, oldest first."""
     from psycopg import sql
 
-    if connection.execute("SELECT to_regclass(%s)", [f"{OURS}.{kind.table}"]).fetchone() == (None,):
+    if not prepared(connection, kind):
         return []
     rows = connection.execute(
         sql.SQL(
@@ -146,6 +165,45 @@ def pending(kind: Kind, scripts: Sequence[Script], applied: Sequence[Record]) ->
             ),
         )
     return [script for script in scripts if script.name not in had]
+
+
+def take_back(server: Server, app: str, kind: Kind, ways: Sequence[Script]) -> None:
+    """Run the SQL that undoes scripts, in the order given, each in a transaction that also takes its record out;
+    `name` is that of what is undone. Raises StepError; nothing of the one that fails stays."""
+    from psycopg import sql
+
+    with server.connect(app) as connection, _one_runner(connection):
+        table = sql.Identifier(OURS, kind.table)
+        for script in ways:
+            with connection.transaction():
+                for statement in _statements(script):
+                    _execute(connection, script, statement)
+                connection.execute("RESET ROLE")
+                connection.execute("RESET ALL")
+                connection.execute(sql.SQL("DELETE FROM {} WHERE name = %s").format(table), [script.name])
+                connection.execute(
+                    sql.SQL(
+                        "SELECT setval(pg_get_serial_sequence(%s, 'number'), coalesce(max(number), 1),"
+                        " max(number) IS NOT NULL) FROM {}"
+                    ).format(table),
+                    [f"{OURS}.{kind.table}"],
+                )
+
+
+def prepared(connection: psycopg.Connection[Any], kind: Kind) -> bool:
+    """Whether the database has the table of our records."""
+    return connection.execute("SELECT to_regclass(%s)", [f"{OURS}.{kind.table}"]).fetchone() != (None,)
+
+
+def tidy(server: Server, app: str, kind: Kind) -> None:
+    """Remove the table of our records, and its schema when nothing else is in it, where no record is left."""
+    from psycopg import errors, sql
+
+    with server.connect(app) as connection:
+        if prepared(connection, kind) and not records(connection, kind):
+            connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(OURS, kind.table)))
+            with contextlib.suppress(errors.DependentObjectsStillExist):
+                connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(OURS)))
 
 
 def apply(server: Server, app: str, kind: Kind, scripts: Sequence[Script], *, whole: bool = True) -> list[str]:
@@ -219,7 +277,7 @@ def _apply_one(connection: psycopg.Connection[Any], kind: Kind, script: Script) 
 
 
 def _statements(script: Script) -> list[Statement]:
-    statements = split(script.text)
+    statements = split(script.up)
     if not script.transactional:
         return statements
     if len(statements) > 1 and statements[0].words[:1] == ("BEGIN",) and statements[-1].words[:1] in (

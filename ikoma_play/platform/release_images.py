@@ -79,6 +79,27 @@ def forget_others(on: Transport, app: str, releases: Collection[str]) -> list[st
     return others
 
 
+def names(on: Transport, app: str) -> list[str]:
+    """The names that the images of the application's releases have."""
+    if not _in_containers(on):
+        return []
+    from .engine import engine
+
+    with engine(on) as docker:
+        return docker.tags(_repository(app))
+
+
+def take_away(on: Transport, names: Collection[str]) -> None:
+    """Take names of releases' images away; an image goes with its last name."""
+    if not names:
+        return
+    from .engine import engine
+
+    with engine(on) as docker:
+        for one in names:
+            docker.untag(one)
+
+
 def name(app: str, release: str, service: str) -> str:
     """The name that keeps the image."""
     tag = f"{release}-{service}"

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import NotFound, StepError, last_lines
 from ..model import Command, Outcome, changed
-from ..tool import Record, Undo, Undoing
+from ..tool import Record, Undoing
 from ..transport.base import Transport
-from . import app_env, application, compose_file, kept, releases, skeleton, source_placing
+from . import (
+    app_env,
+    application,
+    compose_file,
+    kept,
+    kept_sources,
+    release_images,
+    releases,
+    skeleton,
+    source_placing,
+)
 from .settings import settings
 
-# Hard links: the files of a source are replaced by others, not written into.
-_LINK = r"""cp -al -- "$1" "$2" 2>/dev/null || { rm -rf -- "$2" && cp -a -- "$1" "$2"; } || exit 1
-stat -c %i -- "$2" """
 # The former tree comes back, unless src/ is the former tree still, or again.
 _UNLINK = r"""src=$1 former=$2 number=$3
 [ "$(stat -c %i -- "$src" 2>/dev/null)" = "$number" ] && [ ! -e "$former" ] && exit 0
@@ -32,17 +39,15 @@ def _before_init(on: Transport, at: str, app_name: str) -> dict[str, Any]:
     folder = settings(on).app(application.checked(app_name))
     there = any(on.exists(posixpath.join(folder, name)) for name in compose_file.NAMES)
     inside = [*(posixpath.join(folder, name) for name in skeleton.FOLDERS), *_ours(folder), folder]
-    above = list(_parents(settings(on).apps_root))
-    absent = [path for path in above if not on.exists(path)]
     files = [] if there else [posixpath.join(folder, name) for name in skeleton.GENERATED]
-    return {**kept.keep(on, app_name, at, files, inside), "above": absent}
+    return kept.keep(on, app_name, at, files, inside)
 
 
 def _undo_init(on: Transport, record: Record, undoing: Undoing) -> Outcome:
     kept.refuse_later(on, record, undoing)
     folder = settings(on).app(str(record["app"]))
     if undoing.late:
-        _refuse_changed(on, folder)
+        _refuse_changed(on, folder, [path for path, there in record["files"] if not there])
     kept.put_back(on, record)
     left = [posixpath.basename(entry.path) for entry in on.scan(folder)] if folder in record["made"] else []
     if not left:
@@ -51,24 +56,12 @@ def _undo_init(on: Transport, record: Record, undoing: Undoing) -> Outcome:
     return changed(None, warning, warnings=(warning,))
 
 
-def _refuse_changed(on: Transport, folder: str) -> None:
+def _refuse_changed(on: Transport, folder: str, made: Sequence[str]) -> None:
     """A compose file that somebody wrote since is not ours to remove."""
     for name, text in skeleton.GENERATED.items():
         path = posixpath.join(folder, name)
-        if on.exists(path) and on.read(path) != text.encode():
+        if path in made and on.exists(path) and on.read(path) != text.encode():
             raise StepError(f"{path} was changed since it was made, so it stays", remedy="Remove it by hand, or not.")
-
-
-def _forget_init(on: Transport, record: Record) -> None:
-    kept.drop(on, record)
-    for path in record.get("above", ()):
-        on.run(Command(("rmdir", "--", path)))
-
-
-def _parents(path: str) -> Iterator[str]:
-    while path not in ("", "/"):
-        yield path
-        path = posixpath.dirname(path)
 
 
 def _ours(folder: str) -> list[str]:
@@ -76,7 +69,7 @@ def _ours(folder: str) -> list[str]:
     return [posixpath.join(folder, releases.FOLDER), posixpath.join(folder, ".ikoma")]
 
 
-INIT = Undo("what it made is removed", _before_init, _undo_init, _forget_init, kept.expire)
+INIT = kept.undo("what it made is removed", _before_init, _undo_init)
 
 
 # --- apps.env.write, artifact.record_release ---
@@ -84,6 +77,7 @@ INIT = Undo("what it made is removed", _before_init, _undo_init, _forget_init, k
 
 def _put_back(on: Transport, record: Record, undoing: Undoing) -> Outcome:
     kept.refuse_later(on, record, undoing)
+    newer_removed(on, record)
     kept.put_back(on, record)
     names = ", ".join(posixpath.basename(path) for path, _ in record["files"])
     return changed(None, f"{names} as before")
@@ -93,41 +87,50 @@ def env_files(folder: str) -> list[str]:
     return [posixpath.join(folder, ".env"), posixpath.join(folder, app_env.RECORD)]
 
 
-def _before_env(on: Transport, at: str, app_name: str, values: object = None) -> dict[str, Any]:
+def _before_env(on: Transport, at: str, app_name: str, **more: object) -> dict[str, Any]:
     folder = settings(on).app(application.checked(app_name))
     return kept.keep(on, app_name, at, env_files(folder), _ours(folder))
 
 
-def _before_record(on: Transport, at: str, app_name: str, ref: object = None) -> dict[str, Any]:
+def _before_record(on: Transport, at: str, app_name: str, **more: object) -> dict[str, Any]:
     folder = settings(on).app(application.checked(app_name))
-    return kept.keep(on, app_name, at, [posixpath.join(folder, releases.FOLDER)], _ours(folder))
+    record = kept.keep(on, app_name, at, [posixpath.join(folder, releases.FOLDER)], _ours(folder))
+    return {**record, **of_releases(on, app_name)}
 
 
-ENV = Undo("the former .env comes back", _before_env, _put_back, kept.drop, kept.expire)
-RELEASE = Undo("the former records come back", _before_record, _put_back, kept.drop, kept.expire)
+ENV = kept.undo("the former .env comes back", _before_env, _put_back)
+RELEASE = kept.undo("the former records come back", _before_record, _put_back)
+
+
+def of_releases(on: Transport, app: str) -> dict[str, Any]:
+    """What there is that keeps releases: sources by their keys, and names of images."""
+    return {"sources": _sources(on, app), "image_names": release_images.names(on, app)}
+
+
+def newer_removed(on: Transport, record: Record) -> None:
+    """Remove kept sources and names of images that `of_releases` did not find."""
+    if "sources" not in record:
+        return
+    app = str(record["app"])
+    home = settings(on).app(app, kept_sources.FOLDER)
+    for name in _sources(on, app):
+        if name not in record["sources"]:
+            on.remove(posixpath.join(home, name))
+    on.run(Command(("rmdir", "--", home)))
+    release_images.take_away(on, [name for name in release_images.names(on, app) if name not in record["image_names"]])
+
+
+def _sources(on: Transport, app: str) -> list[str]:
+    return [posixpath.basename(entry.path) for entry in on.scan(settings(on).app(app, kept_sources.FOLDER))]
 
 
 # --- apps.source ---
 
 
-def _before_source(on: Transport, at: str, app_name: str, source: object = None, ref: object = None) -> dict[str, Any]:
+def _before_source(on: Transport, at: str, app_name: str, **more: object) -> dict[str, Any]:
     folder = settings(on).app(application.checked(app_name))
-    src = posixpath.join(folder, "src")
     record = kept.keep(on, app_name, at, list(_parts(folder)), _ours(folder))
-    there = on.stat(src)
-    record["src"] = None
-    if there is not None:
-        link = Command(("sh", "-c", _LINK, "sh", src, posixpath.join(record["place"], "src")), timeout=1800)
-        result = on.run(link)
-        if not result.ok:
-            kept.drop(on, record)
-            raise StepError(
-                f"{src} cannot be kept for its undoing; nothing was changed",
-                remedy="See what is said, often the disk is full.",
-                evidence=last_lines(result),
-            )
-        record["src"] = result.text
-    return record
+    return {**record, "src": kept.link(on, record, posixpath.join(folder, "src"), "src")}
 
 
 def _undo_source(on: Transport, record: Record, undoing: Undoing) -> Outcome:
@@ -136,7 +139,7 @@ def _undo_source(on: Transport, record: Record, undoing: Undoing) -> Outcome:
     if record["src"] is None:
         on.remove(src)
     else:
-        result = on.run(Command(("sh", "-c", _UNLINK, "sh", src, former, record["src"]), timeout=1800))
+        result = on.run(kept.script(_UNLINK, src, former, record["src"]))
         if result.exit_code == 3:
             raise NotFound(
                 f"the former source, kept as {former}, is gone, so it cannot be put back",
@@ -161,4 +164,4 @@ def _parts(folder: str) -> Iterator[str]:
         yield posixpath.join(folder, f"{name}.bak")
 
 
-SOURCE = Undo("the former source comes back", _before_source, _undo_source, kept.drop, kept.expire)
+SOURCE = kept.undo("the former source comes back", _before_source, _undo_source)

@@ -199,7 +199,7 @@ def source(
     return _placed_outcome(placed, result, message)
 
 
-@tool("apps.source.restore", access=Access.OPERATOR, changes=True)
+@tool("apps.source.restore", access=Access.OPERATOR, changes=True, undo=undo_files.SOURCE)
 def source_restore(on: Transport, app_name: AppName, release: GitRef, *, scope: Scope | None = None) -> Outcome:
     """Put the source of a recorded release back in place: src/, compose file, migrations/, seeds/ and config/.
 
@@ -220,7 +220,7 @@ def source_restore(on: Transport, app_name: AppName, release: GitRef, *, scope: 
     return _placed_outcome(placed, result | {"replaced": list(placed.replaced)}, message)
 
 
-@tool("apps.env.restore", access=Access.OPERATOR, changes=True)
+@tool("apps.env.restore", access=Access.OPERATOR, changes=True, undo=undo_files.ENV)
 def env_restore(on: Transport, app_name: AppName, release: GitRef, *, scope: Scope | None = None) -> Outcome:
     """Put the `.env` of a recorded release back.
 

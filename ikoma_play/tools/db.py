@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..arguments import AppName, BackupName
 from ..errors import NotFound
 from ..model import Access, Outcome, changed, ok
-from ..platform import databases, dump_check, dumps, migrations, postgres, postgres_embedded
+from ..platform import databases, dump_check, dumps, migrations, postgres, postgres_embedded, undo_database
 from ..platform.settings import settings
 from ..tool import Scope, tool
 from ..transport.base import Transport
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..platform.postgres import Server
 
 
-@tool("db.create", access=Access.BUILDER, changes=True)
+@tool("db.create", access=Access.BUILDER, changes=True, undo=undo_database.CREATE)
 def create(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> Outcome:
     """Create the application's database where there is none.
 
@@ -31,13 +31,14 @@ def create(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> O
     return changed(result, f"database {app_name} created") if made else ok(result, f"database {app_name} is there")
 
 
-@tool("db.migrate", access=Access.BUILDER, changes=True)
+@tool("db.migrate", access=Access.BUILDER, changes=True, undo=undo_database.MIGRATE)
 def migrate(on: Transport, app_name: AppName, sql: str | None = None, *, scope: Scope | None = None) -> Outcome:
     """Apply the migrations that the database has not had, in order, each once.
 
     Each file of migrations/ runs in a transaction of its own and is recorded with its checksum; a file
     that changed or went away after it was applied is refused by name. A file that cannot run in a
-    transaction says `-- ikoma: no-transaction` in its first line.
+    transaction says `-- ikoma: no-transaction` in its first line. What stands below a line `-- rollback`, or in
+    NAME.down.sql beside, undoes it and is not applied.
 
     app_name: the application
     sql: SQL to apply as one migration instead of the files; the same text is applied once
@@ -45,7 +46,7 @@ def migrate(on: Transport, app_name: AppName, sql: str | None = None, *, scope: 
     return _bring_in(on, app_name, migrations.MIGRATIONS, sql, scope)
 
 
-@tool("db.seed", access=Access.BUILDER, changes=True)
+@tool("db.seed", access=Access.BUILDER, changes=True, undo=undo_database.SEED)
 def seed(on: Transport, app_name: AppName, sql: str | None = None, *, scope: Scope | None = None) -> Outcome:
     """Load the seeds that the database has not had, in order, each once.
 
@@ -57,7 +58,7 @@ def seed(on: Transport, app_name: AppName, sql: str | None = None, *, scope: Sco
     return _bring_in(on, app_name, migrations.SEEDS, sql, scope)
 
 
-@tool("db.backup", access=Access.OPERATOR, changes=True, repeatable=False)
+@tool("db.backup", access=Access.OPERATOR, changes=True, repeatable=False, undo=undo_database.BACKUP)
 def backup(
     on: Transport, app_name: AppName, backup_name: BackupName | None = None, *, scope: Scope | None = None
 ) -> Outcome:
@@ -98,7 +99,7 @@ def status(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> O
     return ok({**_described(described), "migrations": _states(_scripts(on, app_name, migrations.MIGRATIONS), applied)})
 
 
-@tool("db.restore", access=Access.OPERATOR, changes=True, repeatable=False)
+@tool("db.restore", access=Access.OPERATOR, changes=True, repeatable=False, undo=undo_database.RESTORE)
 def restore(on: Transport, app_name: AppName, backup_path: str, *, scope: Scope | None = None) -> Outcome:
     """Restore a backup into a new database, which then takes the place of the application's.
 
@@ -133,7 +134,7 @@ def backups(on: Transport, app_name: AppName) -> Outcome:
     return ok(found, f"{len(found)} backup{'s' * (len(found) != 1)}")
 
 
-@tool("db.verify_backup", access=Access.OPERATOR, changes=True)
+@tool("db.verify_backup", access=Access.OPERATOR, changes=True, lasting="nothing of it stays")
 def verify_backup(
     on: Transport, app_name: AppName, backup_path: str | None = None, *, scope: Scope | None = None
 ) -> Outcome:

@@ -8,7 +8,7 @@ from typing import Any
 from ..arguments import AppName, GitRef, Seconds
 from ..errors import IkomaError
 from ..model import Access, Outcome, changed, ok
-from ..platform import app_env, application, release_images, releases
+from ..platform import app_env, application, release_images, releases, undo_services
 from ..platform.runtime import Runtime, Service, runtime
 from ..tool import Scope, tool
 from ..transport.base import Transport
@@ -17,7 +17,7 @@ from .apps import as_texts, described, guard, variable, who
 TIMEOUT = 300.0  # seconds for services to become healthy; building has its own time
 
 
-@tool("deploy.up", access=Access.OPERATOR, changes=True, secrets=("env",))
+@tool("deploy.up", access=Access.OPERATOR, changes=True, secrets=("env",), undo=undo_services.UP)
 def up(
     on: Transport,
     app_name: AppName,
@@ -65,7 +65,7 @@ def up(
     return changed(result, message) if started or wrote or recorded else ok(result, message)
 
 
-@tool("deploy.down", access=Access.OPERATOR, changes=True)
+@tool("deploy.down", access=Access.OPERATOR, changes=True, undo=undo_services.DOWN)
 def down(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> Outcome:
     """Stop and remove the application's services; volumes and files stay.
 
@@ -79,7 +79,7 @@ def down(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> Out
     return changed(result, message) if stopped else ok(result, message)
 
 
-@tool("deploy.restart", access=Access.OPERATOR, changes=True)
+@tool("deploy.restart", access=Access.OPERATOR, changes=True, lasting="it runs what ran before")
 def restart(on: Transport, app_name: AppName, timeout: Seconds = TIMEOUT, *, scope: Scope | None = None) -> Outcome:
     """Restart the application's services, and wait until all are healthy.
 

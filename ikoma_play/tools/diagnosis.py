@@ -58,7 +58,7 @@ def show_disk(on: Transport) -> Outcome:
     return ok(result, f"{said}; {disk_use.size(freeable)} can be freed")
 
 
-@tool("platform.prune", access=Access.ADMIN, changes=True)
+@tool("platform.prune", access=Access.ADMIN, changes=True, lasting="what it deleted is gone")
 def prune(on: Transport, what: list[Kind] | None = None, keep_backups: AtLeastOne = 3) -> Outcome:
     """Free disk space: old backups, images that nothing needs, build cache, half-written dumps.
 

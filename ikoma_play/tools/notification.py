@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ..notify.contacts import Escalation
 
 
-@tool("platform.notify", access=Access.OPERATOR, changes=True, repeatable=False)
+@tool(
+    "platform.notify", access=Access.OPERATOR, changes=True, lasting="a message cannot be taken back", repeatable=False
+)
 def notify(
     on: Transport,
     message: str,

@@ -211,3 +211,10 @@ def test_an_orphan_that_holds_a_port_of_a_removed_sandbox_is_found(stopped: Sand
     stopped.call("platform.up")
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)), "the orphan still has the port"
+
+
+def test_each_tool_that_changes_something_says_how_it_is_undone_or_why_it_is_not() -> None:
+    silent = [tool.name for tool in TOOLS.all() if tool.dotted and tool.changes and not (tool.undo or tool.lasting)]
+    assert silent == []
+    both = [tool.name for tool in TOOLS.all() if tool.undo and (tool.lasting or not tool.changes)]
+    assert both == [], "a tool says two things about its undoing"
