@@ -31,6 +31,7 @@ FLOORS = {
     "journal": 4,
     "audit": 4,
     "platform": 5,
+    "document": 5,
     "notify": 5,  # who is told, over the journal's outbox
     "tools": 6,
     "engine": 6,

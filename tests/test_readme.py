@@ -80,3 +80,30 @@ def test_links_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
     dead = [link for link in links if "://" not in link and not (document.parent / link).exists()]
     assert links and not dead, f"dead links: {dead}"
+
+
+def runbook_rows() -> list[list[str]]:
+    """The cells of the README's table that maps the original runbook."""
+    table = README.partition("\n### The runbook, section by section\n")[2].partition("\n## ")[0]
+    rows = [row for row in table.splitlines() if row.startswith("| ")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[1:] if not row.startswith("| ---")]
+
+
+def test_every_section_of_the_runbook_has_its_row() -> None:
+    original = re.sub(r"^```.*?^```", "", (CHECKOUT / "tests/server/runbook.fr.md").read_text(), flags=re.M | re.S)
+    sections = [re.sub(r"^[^\w]+", "", one).strip() for one in re.findall(r"^#{2,3} (.+)$", original, re.M)]
+    mapped = {row[0] for row in runbook_rows()}
+    assert not [section for section in sections if section not in mapped]
+
+
+@pytest.mark.parametrize("row", runbook_rows(), ids=lambda row: f"{row[0]}: {row[1]}"[:60])
+def test_what_the_table_of_the_runbook_names_exists(row: list[str]) -> None:
+    _, _, does, tests = row
+    for name in re.findall(r"`([^`]+)`", does):
+        words = name.split()
+        known = TOOLS.find(words[0]) is not None or (CHECKOUT / "playbooks" / words[0]).is_file()
+        assert known or words[0] == "ikoma-play", f"there is neither a tool nor a playbook {name}"
+    for file, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", tests):
+        text = (CHECKOUT / file).read_text()
+        assert not test or f"def {test}(" in text, f"{file} has no test {test}"
+    assert "`tests/" in tests, "no test is named"

@@ -19,6 +19,7 @@ COMMANDS = {
     "audit": ("audit", "Show who called what, or verify that the log of it is whole."),
     "keys": ("keys", "List, create, rotate and revoke the keys of the server."),
     "notifications": ("notifications", "List notifications, and send those that wait."),
+    "docs": ("docs", "Write the runbook as a document, in French or English."),
     "tools": ("tools", "List the tools, or show one tool's arguments."),
     "inventory": ("inventory", "Show groups, hosts and their variables."),
     "vault": ("vault", "Encrypt, decrypt and view files in Ansible Vault's format."),

@@ -30,17 +30,17 @@ class Hosts:
 
     def app(self, host: str) -> str:
         try:
-            return str(self._variables(host).get("app") or "")
+            return str(self.variables(host).get("app") or "")
         except IkomaError:
             return ""
 
     def _escalation(self, host: str) -> Escalation:
         from ..notify.contacts import VARIABLES, escalation
 
-        variables = self._variables(host)
+        variables = self.variables(host)
         return escalation({name: variables[name] for name in VARIABLES if name in variables})
 
-    def _variables(self, name: str) -> Mapping[str, Any]:
+    def variables(self, name: str) -> Mapping[str, Any]:
         from ..language.templating import Layer
         from ..language.variables import HostVariables
 

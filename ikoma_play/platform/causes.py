@@ -16,6 +16,17 @@ ORDER = (
     "port-taken", "image-missing", "crash-loop", "unhealthy", "not-running",
 )  # fmt: skip
 
+PROBLEMS = {
+    name: DISK if name.startswith("disk") else DATABASE if name.startswith("database") else CONTAINERS for name in ORDER
+}
+# The playbook that mends it; the others are a person's.
+FIXES = {
+    "disk-full": "fix-disk",
+    "engine-down": "fix-docker",
+    **dict.fromkeys(("env-missing", "port-taken", "crash-loop", "unhealthy", "not-running"), "fix-containers"),
+    **{name: "fix-database" for name in ORDER if name.startswith("database")},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:

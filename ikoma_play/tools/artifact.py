@@ -23,12 +23,16 @@ def generate_runbook(
 ) -> Outcome:
     """Write the runbook of the application, with its real services, ports, health checks and releases.
 
+    Its markdown is followed by every procedure, written from the playbooks, roles and tools themselves.
+
     app_name: the application
     lang: fr or en
     """
     application.demand(on, app_name)
     guard(on, app_name, scope)
-    return ok(runbook.runbook(on, app_name, lang, known_url(on, app_name, scope)))
+    found = runbook.runbook(on, app_name, lang, known_url(on, app_name, scope))
+    found["markdown"] += "\n" + _procedures(on, app_name, lang, scope)
+    return ok(found)
 
 
 @tool("artifact.verify_release", access=Access.OBSERVER, changes=False)
@@ -205,6 +209,17 @@ def prune(
     message = f"{'would remove' if on.dry else 'removed'} {said}" if said else "nothing is to be removed"
     result = {"success": True, "message": message, **lists}
     return changed(result, message) if said else ok(result, message)
+
+
+def _procedures(on: Transport, app: str, lang: str, scope: Scope | None) -> str:
+    from ..document import gathering, writing
+    from . import TOOLS
+    from .documenting import about
+    from .notification import escalation_of
+
+    names = ("source", "ref", "health_url", "port")
+    known = {name: value for name in names if (value := variable(scope, name))} | {"app": app}
+    return writing.write(gathering.request(TOOLS, lang, None, known, about(escalation_of(on, scope))))
 
 
 def _would_record(on: Transport, app: str, ref: str | None) -> Outcome:

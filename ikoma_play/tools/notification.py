@@ -44,7 +44,7 @@ def notify(
     from ..notify import outbox
     from ..notify.message import Message
 
-    known = _escalation(on, scope)
+    known = escalation_of(on, scope)
     wanted = contacts or (known.severities[severity].contacts if severity else known.team)
     reached = [name for name in wanted if known.contacts.get(name)]
     if contacts and (unknown := [name for name in contacts if name not in known.contacts]):
@@ -91,7 +91,7 @@ def notifications(
     app_name: only those about this application
     most: how many
     """
-    known = _escalation(on, scope)
+    known = escalation_of(on, scope)
     rows = _known_to_the_outbox(app_name, most)
     found = [
         {"at": row["at"], "severity": row["severity"], "contact": row["contact"], "way": row["way"],
@@ -138,7 +138,8 @@ def _outbox() -> Iterator[Store]:
         yield store
 
 
-def _escalation(on: Transport, scope: Scope | None) -> Escalation:
+def escalation_of(on: Transport, scope: Scope | None) -> Escalation:
+    """Who is to be told, as the host's variables say. Raises StepError for what makes no sense there."""
     from ..notify.contacts import VARIABLES, escalation
 
     values: dict[str, Any] = {}
