@@ -171,6 +171,8 @@ def forget_others(on: Transport, app: str, keys: Collection[str]) -> list[str]:
     others = [entry.path for entry in on.scan(home) if posixpath.basename(entry.path) not in keys]
     for path in others:
         on.remove(path)
+    if others and not keys:
+        on.remove(home)
     return [posixpath.basename(path) for path in others]
 
 

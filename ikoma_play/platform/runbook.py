@@ -9,7 +9,7 @@ from typing import Any
 from .. import __version__
 from ..errors import IkomaError
 from ..transport.base import Transport
-from . import app_env, dumps, envfile, health, releases
+from . import app_env, dumps, envfile, health, releases, way_back
 from .application import demand
 from .runtime import runtime
 from .settings import settings
@@ -43,7 +43,11 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "releases": "Releases enregistrées",
         "step_down": "Arrêter la version actuelle",
         "step_restore": "Restaurer la sauvegarde de la base de données",
+        "step_rehearse": "Répéter le rollback sur des copies, sans toucher à ce qui tourne",
+        "step_roll_back": "Rollback d'urgence : base de données, code et images de la release {version}",
+        "step_by_hand": "À la main, dans cet ordre : {step}",
         "step_code": "Revenir au code de la release {version}",
+        "step_env": "Revenir au .env de cette release",
         "step_up": "Déployer",
         "step_verify": "Vérifier la release",
         "no_backup": "aucune sauvegarde : db.backup en fait une",
@@ -77,7 +81,11 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "releases": "Recorded releases",
         "step_down": "Stop the current version",
         "step_restore": "Restore the backup of the database",
+        "step_rehearse": "Rehearse the rollback on copies, touching nothing that serves",
+        "step_roll_back": "Emergency rollback: database, code and images of release {version}",
+        "step_by_hand": "By hand, in this order: {step}",
         "step_code": "Go back to the code of release {version}",
+        "step_env": "Go back to the .env of that release",
         "step_up": "Deploy",
         "step_verify": "Verify the release",
         "no_backup": "there is no backup: db.backup makes one",
@@ -164,30 +172,27 @@ def _checks(on: Transport, app: str, found: health.Health) -> list[dict[str, str
 
 
 def _rollback(on: Transport, app: str, known: list[releases.Release], words: Mapping[str, str]) -> list[dict[str, str]]:
-    former = known[1] if len(known) > 1 else None
-    steps = [{"step": words["step_down"], "command": _exec("deploy.down", app)}]
-    backups = dumps.listed(on, app)
-    # The newest dump from before the current release is the one that fits the earlier code.
-    fitting = [dump for dump in backups if known and dump.created_at <= known[0].at] or backups
-    steps.append(
-        {
-            "step": words["step_restore"],
-            "command": _exec("db.restore", app, f"backupPath={fitting[0].path}")
-            if fitting
-            else f"# {words['no_backup']}",
-        }
-    )
+    """The playbook first; then what it does, step by step, for the day on which it cannot be run."""
+    former = way_back.former(on, app, known)
+    steps = []
     if former is not None:
-        source = former.source or "SOURCE"
-        ref = former.ref or former.commit
-        steps.append(
-            {
-                "step": words["step_code"].format(version=former.version),
-                "command": _exec("apps.source", app, f"source={source}", *([f"ref={ref}"] if ref else [])),
-            }
-        )
-    steps.append({"step": words["step_up"], "command": _exec("deploy.up", app)})
-    steps.append({"step": words["step_verify"], "command": _exec("artifact.verify_release", app)})
+        command = f"ikoma-play run rollback -e app={app}"
+        steps.append({"step": words["step_rehearse"], "command": f"{command} --rehearse"})
+        steps.append({"step": words["step_roll_back"].format(version=former.version), "command": command})
+    by_hand = [("step_down", _exec("deploy.down", app))]
+    backups = dumps.listed(on, app)
+    fitting = next(way_back.fitting(backups, former, known), None) if former else next(iter(backups), None)
+    restore = _exec("db.restore", app, f"backupPath={fitting.path}") if fitting else f"# {words['no_backup']}"
+    by_hand.append(("step_restore", restore))
+    back = [f"release={former.id}"] if former else []
+    if former is not None:
+        by_hand += [("step_code", _exec("apps.source.restore", app, *back))]
+        by_hand += [("step_env", _exec("apps.env.restore", app, *back))]
+    by_hand += [("step_up", _exec("deploy.up", app, *back))]
+    by_hand += [("step_verify", _exec("artifact.verify_release", app))]
+    for word, command in by_hand:
+        step = words[word].format(version=former.version if former else "")
+        steps.append({"step": words["step_by_hand"].format(step=step), "command": command})
     return steps
 
 

@@ -96,13 +96,12 @@ def find(on: Transport, app: str, wanted: str = "", backup: str = "", keep_datab
     )
 
 
-def possible(on: Transport, app: str) -> bool:
-    """Whether there is a verified release to go back to."""
-    known = releases.all_of(on, app)
+def former(on: Transport, app: str, known: Sequence[Release]) -> Release | None:
+    """The release that a rollback without further word goes back to; None where there is none."""
     try:
-        return bool(known and last_verified(app, known, _begun(on, app, known[0])))
+        return last_verified(app, known, _begun(on, app, known[0])) if known else None
     except NotFound:
-        return False
+        return None
 
 
 def last_verified(app: str, known: Sequence[Release], begun: bool) -> Release:

@@ -171,7 +171,7 @@ def rehearsals(on: Transport, app_name: AppName, days: Count = REHEARSE_DAYS) ->
     days: how old the newest may be
     """
     known = rehearsal.all_of(on, app_name)
-    possible = way_back.possible(on, app_name)
+    possible = way_back.former(on, app_name, releases.all_of(on, app_name)) is not None
     due = possible and not rehearsal.fresh(known, days)
     result = {"due": due, "possible": possible, "rehearsals": [_rehearsed(entry) for entry in known]}
     last = f"the last one was at {known[0].at}" if known else "there was none"

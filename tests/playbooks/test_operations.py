@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.parts.command import Finished, Ikoma
+from tests.parts.command import CHECKOUT, Finished, Ikoma
 from tests.parts.platform import free_port
 from tests.parts.web import ask, ask_json
 
@@ -106,3 +107,28 @@ def test_a_backup_that_was_cut_short_is_refused(guestbook: Guestbook) -> None:
     guestbook.write("still served")
     guestbook.run("restore", "-e", "yes=true", expect=2)
     assert "still served" in guestbook.page(), "a damaged backup took the place of the database"
+
+
+def test_a_source_that_is_no_checkout_is_rolled_back_and_rehearsed(guestbook: Guestbook, tmp_path: Path) -> None:
+    guestbook.write("of the first")
+    second = tmp_path / "second"
+    shutil.copytree(CHECKOUT / "playbooks/examples/guestbook", second)
+    (second / "migrations/003_mood.sql").write_text("ALTER TABLE entries ADD COLUMN mood text;\n")
+    (second / "guestbook/second.txt").write_text("2")
+    guestbook.run("deploy", "-e", f"source={second}")
+    guestbook.write("of the second")
+
+    assert "[ ] the rollback was rehearsed" in guestbook.run("checklist", expect=2).text
+    told = guestbook.run("rollback", "--rehearse").text
+    assert "works; it would take about" in told and "of the second" in guestbook.page()
+    assert "[x] the rollback was rehearsed" in guestbook.run("checklist").text
+
+    shutil.rmtree(second)
+    shutil.rmtree(guestbook.home / "src")
+    (guestbook.home / ".env").unlink()
+    guestbook.run("rollback", "-e", "yes=true")
+    page = guestbook.page()
+    assert "of the first" in page and "of the second" not in page
+    assert not (guestbook.home / "src/guestbook/second.txt").exists()
+    again = guestbook.run("rollback", "-e", "yes=true", expect=2)
+    assert "which a rollback put back" in again.text and "release=" in again.text

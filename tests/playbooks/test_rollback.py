@@ -71,8 +71,6 @@ def serves_v1(released: Released) -> None:
     assert released.host.platform.psql(released.host.app, columns) == "0"
     page = ask(released.host.url)[1]
     assert all(f"{author} was here" in page for author in AUTHORS) and "too late" not in page
-    assert ask_json(f"{released.host.url}/health")[0] == 200
-    assert released.host.execute("artifact.verify_release")["verified"] is True
     head = run("git", "-C", str(released.place / "src"), "describe", "--tags", "--exact-match").stdout.strip()
     assert head == "v1", "src/ is no checkout of the release's tag"
 
@@ -155,7 +153,9 @@ def test_a_rehearsal_proves_it_and_touches_nothing_that_serves(released: Release
     assert "the way back to v1 works; it would take about" in told.out, told
     assert everything(released) == before, "the rehearsal left something, or touched what serves"
     (last, *_) = host.execute("artifact.rehearsals")["rehearsals"]
-    assert last["version"] == "v1" and last["rows"]["entries"] == len(AUTHORS) and last["seconds"] > 0
+    assert (
+        last["version"] == "v1" and last["rows"]["entries"] == len(released.rows.splitlines()) and last["seconds"] > 0
+    )
     assert set(last["parts"]) == {"restore", "source", "start", "stop", "verify"}
     refused = host.run("deploy", "--rehearse", expect=1)
     assert "has no rehearsal" in refused.text and everything(released) == before

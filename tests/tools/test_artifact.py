@@ -190,3 +190,28 @@ def test_what_is_not_there(docker_engine: None, tmp_path: Path) -> None:
         for tool in ("verify_release", "record_release", "releases", "generate_runbook"):
             with pytest.raises(NotFound, match="no application"):
                 absent.call(f"artifact.{tool}")
+
+
+def test_images_of_releases_are_named_and_put_back(app: Application) -> None:
+    first = app.call("artifact.record_release", ref="v1").result["release"]
+    source = app.root / "source"
+    (source / "page").write_text("two")
+    app.call("apps.source", source=str(source))
+    app.call("deploy.up")
+    second = app.call("artifact.record_release", ref="v2").result["release"]
+    for release in (first, second):
+        (image,) = app.docker("image", "inspect", "-f", "{{.Id}}", f"ikoma/{app.project}:{release['id']}-web")
+        assert image == release["images"]["web"]
+
+    app.call("apps.source.restore", release="v1")
+    app.call("apps.env.restore", release="v1")
+    up = app.call("deploy.up", release="v1")
+    assert app.runtime.services(app.name)[0].image == first["images"]["web"]
+    newest = app.call("artifact.releases").result[0]
+    assert newest["restores"] == first["id"] and newest["id"] not in (first["id"], second["id"]), up
+    assert failed(app) == {}
+    app.call("artifact.prune", keepReleases=1)
+    left = app.docker("images", "--format", "{{.Tag}}", f"ikoma/{app.project}")
+    assert sorted(left) == sorted(f"{id}-web" for id in (first["id"], newest["id"]))
+    app.call("apps.remove", backup=False)
+    assert app.docker("images", "--quiet", f"ikoma/{app.project}") == []
