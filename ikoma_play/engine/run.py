@@ -152,6 +152,7 @@ def _signals(state: RunState) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         if state.stopping.is_set():
+            state.aborted = True
             raise KeyboardInterrupt
         state.stopping.set()
 

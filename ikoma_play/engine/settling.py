@@ -17,6 +17,8 @@ def settle(play: Stage, call: Call, done: Done) -> bool:
     """Take in what a step came to on a host; True when the host fails by it. What was given back from the journal
     counts like all else, and is told to nobody again."""
     host, step, frame = call.host, call.step, call.frame
+    if play.run.aborted:  # what it came to is the doing of who ended it
+        return done.outcome.status.bad
     keep_result(host, step, frame, done, play.run.secrets)
     if (done.changed or step.rollback is not None) and not done.outcome.status.bad:
         done = _notify(play, call, done)

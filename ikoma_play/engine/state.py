@@ -23,6 +23,7 @@ from ..language.variables import Computed, HostVariables, HostVars, Layers, Play
 from ..model import EMPTY, Event, Host, Node, Observer, Position, StepFinished, StepStarted, Warned
 from ..tool import Toolbox
 from ..transport.base import Transport
+from ..transport.process import end_all
 from .background import Background
 from .facts import FactsOnDemand
 from .hosts import HostRun
@@ -84,6 +85,7 @@ class RunState:
         self.secrets = Secrets()
         self.layers = Layers()
         self.stopping = Flag()
+        self.aborted = False  # the run is to end at once: of the steps it is at nobody will know the end
         self.background = Background(self.stopping)
         keep = past is not None and past.undo
         self.held = Held(self.id, None if options.check else locking, self.stopping.is_set, keep)
@@ -297,6 +299,9 @@ class RunState:
         return list(self._pool.map(work, hosts))
 
     def close(self) -> None:
+        if self.aborted:
+            self.roads.close()  # first, since the threads wait for what goes on at their ends
+            end_all()
         self.background.wait()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)

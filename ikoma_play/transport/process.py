@@ -21,6 +21,22 @@ GRACE = 1.0  # seconds between asking a process group to end and killing it
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # the exit codes a shell gives
 
 
+_running: dict[Process, Callable[[signal.Signals], None]] = {}
+
+
+def end_all() -> None:
+    """End every command that this program waits for, in whatever thread: the program itself is to end at once."""
+    waited_for = list(_running.items())
+    for _, send in waited_for:
+        send(signal.SIGTERM)
+    until = time.monotonic() + GRACE
+    while any(process in _running for process, _ in waited_for) and time.monotonic() < until:
+        time.sleep(0.02)
+    for process, send in waited_for:
+        if process in _running:
+            send(signal.SIGKILL)
+
+
 class Process:
     """A running process in a session of its own.
 
@@ -75,6 +91,7 @@ class Process:
         """The result once the process has ended. Raises TimedOut after its whole group was killed."""
         deadline = None if timeout is None else self._started + timeout
         send = kill or self.signal_group
+        _running[self] = send
         try:
             timed_out = not self._pump(deadline)
             if timed_out:
@@ -83,6 +100,7 @@ class Process:
             self._end(send)
             raise
         finally:
+            del _running[self]
             self._close()
         result = self._result()
         if timed_out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from tests.parts.command import CHECKOUT, Ikoma
 from tests.parts.sandbox import Sandbox, sandbox
+from tests.parts.sshd import servers
 
 __all__ = ["sandbox"]
 
@@ -201,6 +203,58 @@ def test_an_interrupted_run_says_so(ikoma: Ikoma) -> None:
     run = shown(ikoma)
     assert run["state"] == "interrupted"
     assert [step["state"] for step in run["steps"]] == ["changed"], "the step at the interruption was not finished"
+
+
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_a_second_signal_ends_a_run_at_once(ikoma: Ikoma, hosts: int) -> None:
+    names = [f"h{number}" for number in range(hosts)]
+    everywhere = {"hosts": {name: {} for name in names}, "vars": {"ansible_connection": "local"}}
+    (ikoma.folder / "inventory.yml").write_text(json.dumps({"all": everywhere}))
+    ended_at_once(ikoma)
+
+
+def test_a_second_signal_ends_a_run_on_hosts_behind_ssh(ikoma: Ikoma) -> None:
+    with servers() as site:
+        running = [site.server().start() for _ in range(2)]
+        try:
+            hosts = {f"h{number}": dict(server.host(f"h{number}").vars) for number, server in enumerate(running)}
+            (ikoma.folder / "inventory.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+            ikoma.folder.chmod(0o777)
+            ended_at_once(ikoma)
+        finally:
+            for server in running:
+                server.stop()
+
+
+def ended_at_once(ikoma: Ikoma) -> None:
+    seconds = random.randrange(100_000, 999_999)  # by which the commands are found among all processes
+    steps = f"    - {{name: Sleeps, shell: 'touch {ikoma.folder}/at; exec sleep {seconds}'}}"
+    book(ikoma, steps, head=HEAD.replace("localhost", "all"))
+    for parent in ikoma.folder.parents[:-2]:  # others than the owner may have to come here
+        if parent.stat().st_uid == os.geteuid():
+            parent.chmod(parent.stat().st_mode | 0o011)
+    process = begun(ikoma, "p.yml")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    run = shown(ikoma)
+    assert run["state"] == "interrupted"
+    assert {step["state"] for step in run["steps"]} == {"started"}, "nobody knows what the step would have come to"
+    until = time.monotonic() + 30
+    while left := [path for path in Path("/proc").glob("[0-9]*/cmdline") if f"sleep\0{seconds}" in read(path)]:
+        assert time.monotonic() < until, f"left running: {left}"
+        time.sleep(0.1)
+
+
+def read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def test_an_application_is_changed_by_one_run_at_a_time(ikoma: Ikoma) -> None:
