@@ -148,7 +148,9 @@ class ComposeRuntime(Runtime):
             except StepError as error:
                 raise self._masked(error, files) from error
 
-    def logs(self, app: str, service: str | None = None, tail: int = 100) -> str:
+    def lines(
+        self, app: str, service: str | None = None, tail: int = 100, since: float | None = None
+    ) -> list[tuple[str, str]]:
         with engine(self.on) as docker:
             containers = docker.containers(project_name(app))
             names = sorted({container.service for container in containers})
@@ -161,10 +163,10 @@ class ComposeRuntime(Runtime):
             width = max(len(container.name) for container in containers)
             lines = []
             for container in containers:
-                for line in docker.logs(container, tail, timestamps=True).splitlines():
+                for line in docker.logs(container, tail, timestamps=True, since=since).splitlines():
                     stamp, _, text = line.partition(" ")
                     lines.append((stamp, f"{container.name:{width}} | {text}"))
-        return "\n".join(text for _, text in sorted(lines, key=lambda pair: pair[0]))
+        return sorted(lines, key=lambda pair: pair[0])
 
     def ports(self, app: str) -> Iterator[tuple[str, int, str]]:
         config = self.config(app)

@@ -234,9 +234,9 @@ class Engine:
                     project = listed["Labels"].get(PROJECT, "")
                     yield port.get("IP", ""), port["PublicPort"], port["Type"], name, project
 
-    def logs(self, container: Container, tail: int, timestamps: bool = False) -> str:
-        """The last lines of standard output and error together."""
-        raw = self.client.logs(container.id, tail=tail, timestamps=timestamps)
+    def logs(self, container: Container, tail: int, timestamps: bool = False, since: float | None = None) -> str:
+        """The last lines of standard output and error together; `since` in seconds since the epoch."""
+        raw = self.client.logs(container.id, tail=tail, timestamps=timestamps, since=since)
         return bytes(raw).decode("utf-8", "replace")
 
     def stop(self, id: str) -> None:

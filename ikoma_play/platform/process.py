@@ -138,7 +138,13 @@ class ProcessRuntime(Runtime):
         except StepError as error:
             raise self._masked(app, error, declared) from error
 
-    def logs(self, app: str, service: str | None = None, tail: int = 100) -> str:
+    def lines(
+        self, app: str, service: str | None = None, tail: int = 100, since: float | None = None
+    ) -> list[tuple[str, str]]:
+        if since is not None:
+            raise Refused(
+                "lines of local processes carry no time, so none can be left out by it", remedy="Use tail instead."
+            )
         names = self._programs(app)
         if service is not None:
             names = [name for name in names if name == self._name(app, service)]
@@ -149,11 +155,11 @@ class ProcessRuntime(Runtime):
                 remedy=f"It has processes of: {', '.join(there)}." if there else "Run deploy.up first.",
             )
         width = max(len(name.partition(".")[2]) for name in names)
-        return "\n".join(
-            f"{name.partition('.')[2]:{width}} | {line}"
+        return [
+            ("", f"{name.partition('.')[2]:{width}} | {line}")
             for name in names
             for line in self.supervisor.log(name, tail).splitlines()
-        )
+        ]
 
     def ports(self, app: str) -> Iterator[tuple[str, int, str]]:
         for service, port, holder in process_ports.taken(self.on, self.supervisor.root, self._plans(app), f"{app}."):

@@ -78,8 +78,17 @@ class Runtime(ABC):
         """Restart every service and wait as `up` does."""
 
     @abstractmethod
-    def logs(self, app: str, service: str | None = None, tail: int = 100) -> str:
-        """The last lines of the services' output."""
+    def lines(
+        self, app: str, service: str | None = None, tail: int = 100, since: float | None = None
+    ) -> list[tuple[str, str]]:
+        """The last lines of each service's output, with the time of each (ISO, sorts as text) where it is known.
+
+        `since`: only those printed after that time, in seconds since the epoch. Raises NotFound where nothing
+        runs, Refused for `since` where lines carry no time."""
+
+    def logs(self, app: str, service: str | None = None, tail: int = 100, since: float | None = None) -> str:
+        """The last lines of the services' output as text."""
+        return "\n".join(text for _, text in self.lines(app, service, tail, since))
 
     @abstractmethod
     def ports(self, app: str) -> Iterator[tuple[str, int, str]]:

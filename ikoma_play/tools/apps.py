@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from ..arguments import AppName, Count, GitRef, ServiceName
+from ..arguments import AppName, Count, GitRef, Seconds, ServiceName
 from ..errors import IkomaError, NotFound, StepError
-from ..model import Access, Outcome, changed, ok
+from ..model import Access, Outcome, Progress, changed, ok
 from ..platform import (
     app_env,
     application,
@@ -14,6 +15,7 @@ from ..platform import (
     git,
     health,
     kept_sources,
+    log_lines,
     releases,
     removal,
     skeleton,
@@ -252,18 +254,30 @@ def logs(
     app_name: AppName,
     service: ServiceName | None = None,
     tail: Count = 100,
+    since: str | None = None,
+    follow: Seconds = 0.0,
     *,
     scope: Scope | None = None,
 ) -> Outcome:
-    """Show the last lines that the application's services printed.
+    """Show the last lines that the application's services printed, and those that come.
 
     app_name: the application
     service: one service; default all
     tail: how many lines of each
+    since: only lines printed after that: 10m, 1h30m ago, or a time such as 2026-01-31T12:00:00
+    follow: for how many seconds to go on reading
     """
     application.demand(on, app_name)
     guard(on, app_name, scope)
-    return ok(runtime(on).logs(app_name, service, tail))
+    after = log_lines.moment(since, time.time()) if since else None
+    through = runtime(on)
+    if not follow or on.dry:
+        return ok(through.logs(app_name, service, tail, after))
+
+    def tell(line: str) -> None:
+        on.progress(Progress(scope.mask(line) if scope else line))
+
+    return ok("\n".join(log_lines.follow(through, app_name, service, tail, after, follow, tell)))
 
 
 def _placed_outcome(placed: Placed, result: dict[str, Any], message: str) -> Outcome:
