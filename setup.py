@@ -86,6 +86,7 @@ setup(
             "ruff>=0.8",
             "aiosmtpd>=1.4",
             "pyte>=0.8",
+            "jsonschema>=4.23",
             "types-PyYAML",
             "types-docker",
             "types-paramiko",

@@ -85,6 +85,7 @@ def schema(kind: str, tools: Toolbox) -> dict[str, Any]:
         **{f"tool.{tool.name}": _arguments(tool) for tool in tools.all()},
     }  # fmt: skip
     definitions["play"]["properties"]["handlers"] = {
+        "description": LEVELS[PLAY]["handlers"].about,
         "type": "array", "items": {"anyOf": [{"$ref": "#/$defs/handler"}, {"$ref": "#/$defs/block"}]},
     }  # fmt: skip
     return {
