@@ -15,6 +15,7 @@ from .check_handlers import check_handlers
 from .check_hosts import check_hosts
 from .check_names import check_names
 from .check_roles import check_roles
+from .codes import SILENCED_BY_COMMENT
 from .contents import contents_of
 from .faults import Faults, in_order
 from .inventory import Inventory
@@ -58,4 +59,4 @@ def check(
 
 
 def _spoken(faults: Iterable[Fault]) -> list[Fault]:
-    return [fault for fault in in_order(faults) if not silenced(fault)]
+    return [fault for fault in in_order(faults) if not (fault.code in SILENCED_BY_COMMENT and silenced(fault))]

@@ -8,6 +8,8 @@ from typing import Any
 
 from ..errors import FaultsFound
 from ..model import Fault, Position
+from .codes import PASSED_OVER, SILENCED_BY_COMMENT
+from .locating import silenced
 from .text import position_of
 
 
@@ -24,7 +26,10 @@ class Faults:
         self.take((Fault(code, message, position_of(at, otherwise), remedy, warning),))
 
     def take(self, found: Iterable[Fault]) -> None:
-        self._found.update(dict.fromkeys(found))
+        for fault in found:
+            may_be_silent = fault.code in PASSED_OVER or (fault.warning and fault.code in SILENCED_BY_COMMENT)
+            if not (may_be_silent and silenced(fault)):
+                self._found[fault] = None
 
     def __iter__(self) -> Iterator[Fault]:
         return iter(self._found)

@@ -1,0 +1,68 @@
+"""The codes of all findings, each with what it says; the README's table is made of this one."""
+
+from __future__ import annotations
+
+# Opinions: a comment `# ikoma-play: allow CODE` silences them, and the run goes on as if they were not there.
+SILENCED_BY_COMMENT = {
+    "undefined-variable": "nothing defines a variable that a template names",
+    "template": "a template does not parse, or names a filter, test or lookup that there is not",
+    "unused-register": "nothing uses a registered variable",
+    "unused-handler": "nothing notifies a handler",
+    "unknown-handler": "a step notifies a handler that there is not",
+    "missing-file": "a file that a step names is not there (one that is imported cannot be silenced)",
+    "role-argument": "an argument of a role is missing, unknown or of another type",
+    "unknown-hosts": "a pattern names what is neither a host nor a group",
+    "no-hosts": "a play's hosts are none (a play without the word `hosts` cannot be silenced)",
+    "unknown-keyword": "a word that this place does not have; silenced, it is passed over",
+    "unsupported-keyword": "a word of Ansible's that is left out; silenced, it is passed over",
+    "duplicate-key": "a key stands twice; silenced, the last one counts",
+    "suspicious-parameter": "a parameter of a role looks like a misspelt keyword",
+    "same-name": "a host and a group have the same name",
+    "unknown-name": "a file in group_vars or host_vars is for no group or host",
+}
+# What leaves nothing that could run.
+ALWAYS_TOLD = {
+    "syntax": "this is not YAML, or no inventory",
+    "not-text": "a file is not text in UTF-8",
+    "too-large": "a file or what its aliases come to is too large",
+    "too-deep": "values, blocks or imports are nested too deeply",
+    "several-documents": "a file holds several documents",
+    "wrong-key": "a key is no text",
+    "unknown-tag": "a YAML tag that there is not",
+    "unknown-alias": "an alias without its anchor",
+    "recursive-alias": "a value contains itself",
+    "unquoted-template": "a value begins with {{ and has no quotes",
+    "encrypted": "a value is encrypted, and no password opens it",
+    "wrong-type": "a value is of another kind than wanted",
+    "bad-variable-name": "this cannot be the name of a variable",
+    "bad-host-name": "this cannot be the name of a host",
+    "bad-group-name": "this cannot be the name of a group",
+    "bad-pattern": "a host pattern makes no sense",
+    "missing-keyword": "a word that must be there is not",
+    "wrong-keyword": "a word makes no sense beside another one",
+    "empty-playbook": "there is nothing in a playbook",
+    "no-tool": "a step calls no tool",
+    "two-tools": "a step calls two",
+    "unknown-tool": "there is no such tool",
+    "unknown-argument": "a tool has no such argument",
+    "missing-argument": "an argument is needed",
+    "duplicate-argument": "an argument is given under two of its names",
+    "wrong-arguments": "arguments are not in a form that the tool takes",
+    "no-block": "rescue or always without a block",
+    "empty-block": "a block without steps",
+    "no-loop": "loop_control without a loop",
+    "two-loops": "a step loops twice",
+    "auto-rollback": "rollback: auto where the tool does not know how",
+    "dynamic-import": "the name of what is imported is not known before the run",
+    "import-cycle": "a file imports itself",
+    "missing-role": "there is no such role",
+    "role-cycle": "a role depends on itself",
+    "group-cycle": "a group is inside itself",
+    "unknown-group": "an inventory speaks of a group that it does not have",
+    "empty-inventory": "there is nothing in an inventory",
+    "inventory-failed": "a program that should print the inventory failed",
+    "collection": "this belongs to a collection, which are left out",
+    "left-out": "this is left out on purpose",
+}
+# Errors of reading that may be silenced all the same: what they are about can be passed over.
+PASSED_OVER = frozenset(("unknown-keyword", "unsupported-keyword", "duplicate-key"))
