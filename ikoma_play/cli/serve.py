@@ -21,7 +21,7 @@ from . import audits, journaling, options, roads, sources, status
 if TYPE_CHECKING:
     from ..audit.log import AuditLog
     from ..platform.api_keys import Key
-    from ..server.calls import Parts
+    from ..server.parts import Parts
     from ..server.settings import Environment
 
 ENV_FILE = "/opt/ikoma/.env"
@@ -84,10 +84,10 @@ def command(**given: Any) -> int:
     with closing(sock), closing(journaling.Kept(names, given["lock_timeout"])) as journal:
         parts = _parts(inventory, own, journal, audit, environment, given["dry"])
         calls = Calls(parts, given["threads"] - SPARE)
-        limits = Limits(lambda: environment.now.rates)
+        limits = Limits(lambda: environment.latest.rates)
         metrics = Metrics(calls.look, journal.under_way, lambda: calls.running)
         calls.count = metrics.count
-        application = Application(Web(calls, keys, limits, metrics, log))
+        application = Application(Web(calls, lambda: environment.now, keys, limits, metrics, log))
         proxy = "unix" if given["trusted_proxy"] == "unix" else given["trusted_proxy"]
         trusted = {"trusted_proxy": proxy, "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
         server = Server(
@@ -160,19 +160,20 @@ class Audit:
     def __init__(self, environment: Environment, inventory: Inventory, own: str | None) -> None:
         self._environment = environment
         self._said = _said(inventory, own, "ikoma_audit_log")
-        self._log: AuditLog | None = None
+        self._logs: dict[str, AuditLog] = {}
 
     @property
     def path(self) -> Path:
-        return Path(self._environment.now.audit_log or self._said or "/var/log/ikoma/audit.jsonl").absolute()
+        return Path(self._environment.latest.audit_log or self._said or "/var/log/ikoma/audit.jsonl").absolute()
 
     def __call__(self) -> AuditLog:
         from ..audit.log import AuditLog
 
-        path = self.path
-        if self._log is None or self._log.path != Path(os.path.realpath(path)):
-            self._log = AuditLog(path, audits.chain_key(audits.setting("AUDIT_KEY_FILE", self._environment.file)))
-        return self._log
+        named = self._environment.latest.audit_log
+        if named not in self._logs:
+            key = audits.chain_key(audits.setting("AUDIT_KEY_FILE", self._environment.file))
+            self._logs[named] = AuditLog(self.path, key)
+        return self._logs[named]
 
     def demand(self) -> None:
         """Raises UsageError where nothing could be written."""
@@ -193,12 +194,12 @@ def _load() -> None:
 def _parts(
     inventory: Inventory, own: str | None, journal: journaling.Kept, audit: Audit, environment: Environment, dry: bool
 ) -> Parts:
-    from ..server.calls import Parts
+    from ..server.parts import Parts
 
     return Parts(
         inventory, TOOLS, roads.connect, is_local,
         lambda tool, key, request: journal.call(tool, key.name, request),
-        audit, lambda: environment.now.host_variables, str(shipped.playbooks()), own, dry,
+        audit, lambda: environment.latest.host_variables, str(shipped.playbooks()), own, dry,
     )  # fmt: skip
 
 
@@ -218,4 +219,4 @@ def _keys(environment: Environment) -> Callable[[str], Key | None]:
             f"there is no key that could be used: {environment.file} has no API_KEY_HASH, and {file.path} no keys",
             remedy="Make one with: ikoma-play keys create NAME --role admin, or write API_KEY_HASH=<sha256 of a key>.",
         )
-    return lambda key: file.keys.find(key, environment.now.key_hash or None)
+    return lambda key: file.keys.find(key, environment.latest.key_hash or None)

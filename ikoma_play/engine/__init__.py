@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .plan import PlannedStep, plan
     from .run import run
     from .single import call
+    from .standing import Standing
 
 _PLACES = {
     "Confirm": "options",
@@ -26,9 +27,10 @@ _PLACES = {
     "plan": "plan",
     "run": "run",
     "call": "single",
+    "Standing": "standing",
 }
 
-__all__ = ["Confirm", "Options", "PlannedStep", "call", "plan", "run"]
+__all__ = ["Confirm", "Options", "PlannedStep", "Standing", "call", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:

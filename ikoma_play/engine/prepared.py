@@ -80,7 +80,7 @@ def prepare(step: Step, tools: Toolbox, playbook_dir: str) -> Prepared:
         tool,
         args,
         frozenset(name for name, value in args.items() if has_template(value)),
-        _scoped(tool.function),
+        scoped(tool.function),
         frozenset(secret),
         finder(step, playbook_dir),
         digest(step),
@@ -105,7 +105,7 @@ def without_secrets(value: Any, name: str = "") -> Any:
 
 
 @cache
-def _scoped(function: Callable[..., Any]) -> bool:
+def scoped(function: Callable[..., Any]) -> bool:
     return "scope" in inspect.signature(function).parameters
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import time
@@ -23,7 +22,7 @@ from .answers import Refusal, unreadable
 from .callers import FindKey
 from .calls import Calls, Request, stopping
 from .limiting import ADDRESS, KEY, Limits
-from .logs import Log
+from .logs import Log, encoded
 from .metrics import CONTENT_TYPE, Metrics
 
 PAGES = Path(__file__).parent / "pages"
@@ -44,6 +43,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_OF_ALL = list(HEADERS.items())
+_OF_PAGES = [(name, value) for name, value in _OF_ALL if name != "Content-Security-Policy"]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Environ = dict[str, Any]
 
@@ -53,6 +54,7 @@ class Web:
     """What the routes work with."""
 
     calls: Calls
+    refresh: Callable[[], object]  # take up settings that have changed; asked once a request
     find_key: FindKey
     limits: Limits
     metrics: Metrics
@@ -107,7 +109,10 @@ class Application:
             except Exception as error:
                 self.web.log.exception("fault", error, requestId=visit.id, path=bottle.request.path)
                 return _refused(unreadable("answering"), visit)
-            return found if isinstance(found, bottle.HTTPResponse) else _json(200, found)
+            if isinstance(found, bottle.HTTPResponse):
+                return found
+            bottle.response.content_type = "application/json"
+            return _text(found)
 
         self.bottle.route(path, method, perform)
 
@@ -121,11 +126,11 @@ class Application:
         def start_with_headers(said: str, headers: list[tuple[str, str]], *more: Any) -> Any:
             nonlocal status
             status = said
-            present = {name.lower() for name, _ in headers}
-            extra = [(name, value) for name, value in HEADERS.items() if name.lower() not in present]
+            own = any(name == "Content-Security-Policy" for name, _ in headers)
+            extra = [*headers, *(_OF_PAGES if own else _OF_ALL), ("X-Request-Id", visit.id)]
             if environ.get("wsgi.url_scheme") == "https":
                 extra.append(("Strict-Transport-Security", "max-age=31536000"))
-            return start(said, [*headers, *extra, ("X-Request-Id", visit.id)], *more)
+            return start(said, extra, *more)
 
         answer: Iterable[bytes] = self.bottle(environ, start_with_headers)
         self.web.log.write(
@@ -140,6 +145,7 @@ class Application:
     def caller(self, visit: Visit) -> Key:
         """Whoever sent the request, counted. Raises Refusal: 401, 429; a failure is in the audit log."""
         web = self.web
+        web.refresh()
         web.limits.count(ADDRESS, visit.address)
         key = bottle.request.get_header("X-Api-Key") or ""
         try:
@@ -267,11 +273,9 @@ METRICS: dict[str, Any] = {**openapi.operation("metrics", "Figures for Prometheu
 METRICS["responses"]["200"] = {"description": "The figures.", "content": {"text/plain": {"schema": _TEXT}}}
 OPENAPI = openapi.operation("openapi", "This document.", {"type": "object"}, _WHO, **_AS_ROLE)
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
-
 
 def _text(value: Any) -> str:
-    return _encode(value) + "\n"
+    return encoded(value) + "\n"
 
 
 def _address(environ: Environ) -> str:

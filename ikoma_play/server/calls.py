@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from threading import Condition
-from typing import Any, Protocol
+from typing import Any
 
 from .. import engine
 from ..audit.entries import Entry
@@ -15,57 +14,20 @@ from ..engine.locking import Locking
 from ..engine.masking import looks_secret
 from ..engine.prepared import hide
 from ..errors import AuditError, FaultsFound, IkomaError, JournalError
-from ..language import Inventory
-from ..language.text import Unsafe
-from ..model import EMPTY, Access, Event, Failure, Host, Observer, Outcome, Position, Report, StepFinished, StepStarted
+from ..model import Access, Event, Failure, Observer, Outcome, Report, StepFinished, StepStarted
 from ..platform.api_keys import Key
 from ..spelling import did_you_mean, listed
-from ..tool import Tool, Toolbox
+from ..tool import Tool
 from . import answers, callers
 from .answers import Refusal
+from .looks import ORIGIN, Looks, as_it_is
+from .parts import Parts
 
 # These steer a playbook, set its variables, or wait for somebody at its terminal.
 OF_PLAYBOOKS = frozenset(
     ("include_tasks", "include_role", "meta", "add_host", "group_by", "pause", "set_fact", "include_vars")
 )
-ORIGIN = Position("http", 1)
 LONGEST = 4000  # characters of a text in the audit log
-
-
-class Audit(Protocol):
-    """Where calls are written down."""
-
-    def append(self, entry: Entry) -> object:
-        """One line, with the system when this returns. Raises AuditError."""
-
-    def demand(self) -> None:
-        """Raises AuditError unless a line could be appended."""
-
-
-class Journal(Protocol):
-    """What a run that may change something is handed."""
-
-    @property
-    def observers(self) -> Sequence[Observer]: ...
-
-    @property
-    def locks(self) -> Locking | None: ...
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the server is made of; the command line puts it together."""
-
-    inventory: Inventory
-    tools: Toolbox
-    connect: Callable[[Host], Any]
-    is_local: Callable[[Host], bool]
-    journal: Callable[[Tool, Key, str], AbstractContextManager[Journal]]
-    audit: Callable[[], Audit]
-    host_variables: Callable[[], Mapping[str, Any]]
-    play_home: str = ""
-    own_host: str | None = None  # the one that is meant where a call names none
-    check: bool = False  # nothing is changed, only told
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +62,7 @@ class Calls:
         self.parts = parts
         self.names = [name for name in parts.tools.names() if name not in OF_PLAYBOOKS]
         self.stopping = False
+        self._looks = Looks(parts)
         self._most = most
         # Told of each call: tool, "" or the code of the failure, seconds.
         self.count: Callable[[Tool, str, float], None] = lambda tool, code, seconds: None
@@ -163,13 +126,13 @@ class Calls:
     def look(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """What a tool that only looks says of the platform's own host; None where it can say nothing."""
         tool, host = self.tool(name), self.parts.own_host
-        if host is None or tool.changes:
+        if host is None or not self._looks.takes(tool, host):
             return None
         try:
-            _, finished = self._run(tool, host, arguments, (), None)
+            outcome, _ = self._looks.call(tool, host, arguments)
         except IkomaError:
             return None
-        return finished[-1].outcome.result if finished and not finished[-1].outcome.status.bad else None
+        return None if outcome.status.bad else outcome.result
 
     # --- before it runs ---
 
@@ -213,19 +176,13 @@ class Calls:
 
     def _performed(self, request: Request, host: str, arguments: Mapping[str, Any], told: _Told) -> Any:
         parts, tool = self.parts, request.tool
-        known = parts.inventory.hosts.get(host)
-        local = known is None or parts.is_local(known)
-        chosen = engine.Options(
-            play_home=parts.play_home, connection=parts.host_variables() if local else EMPTY,
-        )  # fmt: skip
-        values = {name: as_it_is(value) for name, value in arguments.items()}
         with self._slot():
             try:
+                if self._looks.takes(tool, host):
+                    outcome, told.arguments = self._looks.call(tool, host, arguments)
+                    return self._result(outcome)
                 with parts.journal(tool, request.key, request.id) as journal:
-                    _, finished = engine.call(
-                        tool, values, host, parts.inventory, parts.tools, chosen,
-                        (*journal.observers, told), parts.connect, journal.locks, ORIGIN,
-                    )  # fmt: skip
+                    _, finished = self._run(tool, host, arguments, (*journal.observers, told), journal.locks)
             except FaultsFound as error:
                 raise answers.wrong_fields(
                     {str(number): fault.message for number, fault in enumerate(error.faults)}
@@ -242,12 +199,8 @@ class Calls:
         self, tool: Tool, host: str, arguments: Mapping[str, Any], observers: Sequence[Observer], locks: Locking | None
     ) -> tuple[Report, list[StepFinished]]:
         parts = self.parts
-        known = parts.inventory.hosts.get(host)
-        local = known is None or parts.is_local(known)
-        chosen = engine.Options(
-            check=parts.check, play_home=parts.play_home, connection=parts.host_variables() if local else EMPTY
-        )
-        values = {name: as_it_is(value) for name, value in arguments.items()}
+        chosen = self._looks.options(host)
+        values = as_it_is(arguments)
         return engine.call(
             tool, values, host, parts.inventory, parts.tools, chosen, observers, parts.connect, locks, ORIGIN
         )
@@ -298,17 +251,6 @@ def stopping() -> Refusal:
         503, "stopping", "the server is stopping: it finishes what runs and begins nothing new",
         headers={"Retry-After": "5"}, remedy="Try again when it has started anew.",
     )  # fmt: skip
-
-
-def as_it_is(value: Any) -> Any:
-    """The value with every text in it marked: what a client sends is never a template."""
-    if isinstance(value, str):
-        return Unsafe(value)
-    if isinstance(value, dict):
-        return {Unsafe(name): as_it_is(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [as_it_is(each) for each in value]
-    return value
 
 
 def shown(tool: Tool, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,12 @@ import json
 import sys
 import time
 import traceback
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any, TextIO
+
+import msgspec
+
+from ..audit.entries import timestamp
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -22,10 +26,9 @@ class Log:
     def write(self, level: str, event: str, **more: Any) -> None:
         if LEVELS.index(level) < self._least:
             return
-        at = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"timestamp": at, "level": level, "event": event, **more}
+        line = {"timestamp": timestamp(time.time()), "level": level, "event": event, **more}
         try:
-            self._stream.write(_encode(line) + "\n")
+            self._stream.write(encoded(line) + "\n")
             self._stream.flush()
         except (OSError, ValueError):  # nobody reads it: no reason to stop serving
             return
@@ -37,4 +40,16 @@ class Log:
         self.write("error", event, error=type(error).__name__, where=where, **more)
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+def encoded(value: Any) -> str:
+    """Compact JSON; what JSON does not know becomes text, and half a surrogate pair stays as \\udxxx."""
+    try:
+        return _encode(value).decode()
+    except (UnicodeEncodeError, TypeError, RecursionError):
+        return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def _known(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+_encode = msgspec.json.Encoder(enc_hook=_known).encode

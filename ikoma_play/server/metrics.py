@@ -31,12 +31,18 @@ class Metrics:
         self._calls = Counter("ikoma_calls", "Calls of tools by their result.", ["tool", "result"], **named)
         self._failures = Counter("ikoma_call_failures", "Calls that failed, by the code.", ["tool", "code"], **named)
         self._seconds = Histogram("ikoma_call_seconds", "How long calls took.", ["tool"], buckets=SECONDS, **named)
+        self._labelled: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self._registry.register(_Looked(look, journal, running))
 
     def count(self, tool: Tool, code: str, seconds: float) -> None:
         """One more call; `code` is empty where it went well."""
-        self._calls.labels(tool.name, "error" if code else "success").inc()
-        self._seconds.labels(tool.name).observe(seconds)
+        result = "error" if code else "success"
+        known = self._labelled.get((tool.name, result))
+        if known is None:
+            known = self._calls.labels(tool.name, result), self._seconds.labels(tool.name)
+            self._labelled[tool.name, result] = known
+        known[0].inc()
+        known[1].observe(seconds)
         if code:
             self._failures.labels(tool.name, code).inc()
 

@@ -40,7 +40,7 @@ class Environment:
         self._warn = warn or (lambda message: None)
         self._lock = Lock()
         self._stamp = _stamp(file)
-        self._settings = self._read()
+        self.latest = self._read()  # as `now` last found them; a request asks `now` once
 
     @property
     def now(self) -> Settings:
@@ -50,11 +50,11 @@ class Environment:
             with self._lock:
                 if stamp != self._stamp:
                     try:
-                        self._settings = self._read()
+                        self.latest = self._read()
                     except UsageError as error:
                         self._warn(f"{error.message}; the former settings stay in force")
                     self._stamp = stamp
-        return self._settings
+        return self.latest
 
     def _read(self) -> Settings:
         values = {**self._environment, **self._from_file()}

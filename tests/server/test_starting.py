@@ -275,6 +275,17 @@ def test_slow_clients_hold_nobody_up(service: Service) -> None:
         connection.close()
 
 
+def test_with_check_nothing_is_changed(tmp_path: Path) -> None:
+    with serving(tmp_path, words=("--check",)) as service:
+        assert service.call("apps.init", {"appName": "shop"}).status == 200
+        assert not (service.apps / "shop").exists()
+        touched = tmp_path / "touched"
+        assert service.call("command", {"argv": ["touch", str(touched)]}).status == 200
+        assert service.call("file", {"path": str(touched), "state": "touch"}).status == 200
+        assert not touched.exists()
+        assert service.call("apps.list").result == []
+
+
 def test_the_log_is_json_and_holds_no_key(service: Service) -> None:
     service.call("apps.list", headers={"X-Request-Id": "look-for-me"})
     service.until(lambda: any(line.get("requestId") == "look-for-me" for line in service.lines))
