@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.parts.command import CHECKOUT
 from tests.parts.platform import Platform
 from tests.parts.sshd import servers
 from tests.parts.web import ask_json
@@ -60,3 +63,40 @@ def test_tools_tell_what_is_so_over_there(fleet: Fleet) -> None:
     status = json.loads(beta.ikoma("exec", "apps.status", *words, expect=None).out)
     assert status["dockerRunning"] is False
     assert ask_json(f"{fleet['alpha'].url}/health")[0] == 200, "the other host's application is gone"
+
+
+def test_a_large_database_passes_through_little_memory(fleet: Fleet) -> None:
+    """1 GB where IKOMA_TESTS_LONG is set, 40 MB else: the runner's peak is that of a small one."""
+    alpha = fleet["alpha"]
+    alpha.ikoma("run", "deploy", "-i", "../hosts.yml", "-l", "alpha")
+    megabytes = 1000 if os.environ.get("IKOMA_TESTS_LONG") else 40
+    filling = (
+        "CREATE TABLE IF NOT EXISTS filling AS SELECT n, (SELECT string_agg(md5(n::text || i::text), '') "
+        f"FROM generate_series(1, 32) AS i) AS text FROM generate_series(1, {megabytes * 1000}) AS n"
+    )
+    words = (f"appName={alpha.app}", "-i", "../hosts.yml", "-l", "alpha")
+    empty, _ = _peak(alpha, "db.backup", *words)
+    alpha.ikoma("exec", "db.seed", *words, f"sql={filling}")
+    made, backup = _peak(alpha, "db.backup", *words)
+    assert backup["size"] > megabytes * 1_000_000
+    restored, _ = _peak(alpha, "db.restore", *words, f"backupPath={backup['backupPath']}")
+    size = backup["size"] / 1e6
+    print(
+        f"\n{size:.0f} MB: the runner took {made:.0f} MB for the backup, {restored:.0f} MB to restore ({empty:.0f} MB)"
+    )
+    assert max(made, restored) < 100
+    rows = json.loads(alpha.ikoma("exec", "db.status", *words).out)
+    assert rows["exists"] is True and "filling" in json.dumps(rows["tables"])
+
+
+def _peak(host: DockerHost, *words: str) -> tuple[float, Any]:
+    """The largest resident size of the runner in megabytes, and what the tool answered."""
+    argv = [*host.ikoma.prefix, "-m", "ikoma_play", "exec", *words]
+    out = host.ikoma.folder / "answer"
+    with out.open("wb") as file:
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), **host.ikoma.environment}
+        process = subprocess.Popen(argv, cwd=host.ikoma.folder, stdin=subprocess.DEVNULL, stdout=file, env=environment)
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, out.read_text()
+    return used.ru_maxrss / 1024, json.loads(out.read_text())
