@@ -56,6 +56,7 @@ class Shell:
         self.channel = channel
         self.pid = 0
         self.usable = True
+        self.beside: Channel | None = None  # what has to stay open as long as it does
         self.killed = False  # somebody ended what runs in it
         self._patience = patience
         self._interval = interval
@@ -129,8 +130,10 @@ class Shell:
 
     def close(self) -> None:
         self.usable = False
-        with suppress(Exception):
-            self.channel.close()
+        for channel in (self.channel, self.beside):
+            with suppress(Exception):
+                if channel is not None:
+                    channel.close()
 
     # --- bytes ---
 
@@ -166,7 +169,7 @@ class Shell:
                 pause = min(until - time.monotonic(), pause)
                 if pause <= 0:
                     raise OutOfTime
-            if not self._wake.wait(pause):
+            if not self._wake.wait(pause) and pause >= self._interval:
                 self._patience()
 
     def _taken(self) -> Streams:

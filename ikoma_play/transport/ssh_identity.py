@@ -23,6 +23,11 @@ class Identity:
     password: str | None = field(default=None, repr=False)
     flags: str = ""
 
+    @property
+    def by_terminal(self) -> bool:
+        """Whether the password is asked for on a terminal and nowhere else."""
+        return self.method == "doas" and self.password is not None
+
     def line(self, mark: str, prompt: str) -> str:
         """What the login shell is asked to run; no secret is in it. Raises StepError."""
         if not self.user:
@@ -59,22 +64,18 @@ def pass_the_door(shell: Shell, identity: Identity, mark: str, prompt: str, seco
         while mark.encode() not in out:
             more = shell.take(until)
             if more == NOTHING:
-                raise _refused(identity, out + err)
+                raise refused(identity, out + err)
             out, err = out + more[0], err + more[1]
             if asked_by in err:
                 err = err.replace(asked_by, b"")
                 if answered or identity.password is None:  # more attempts may lock the account
-                    raise _refused(identity, out + err)
+                    raise refused(identity, out + err)
                 answered = True
                 shell.send(identity.password.encode() + b"\n")
     except ShellGone:
-        raise _refused(identity, out + err) from None
+        raise refused(identity, out + err) from None
     except OutOfTime:
-        raise StepError(
-            f"cannot become {identity.user} by {identity.method}: no answer within {seconds:g} s",
-            remedy="It may wait for a password in a way that is not known: allow it without one.",
-            evidence=_text(out + err),
-        ) from None
+        raise unanswered(identity, seconds, out + err) from None
     shell.unread((out.partition(mark.encode())[2], b""))
 
 
@@ -82,16 +83,22 @@ def new_mark(what: str) -> str:
     return f"ikoma-{token_hex(12)}-{what}"
 
 
-def _refused(identity: Identity, said: bytes) -> StepError:
+def unanswered(identity: Identity, seconds: float, said: bytes) -> StepError:
+    return StepError(
+        f"cannot become {identity.user} by {identity.method}: no answer within {seconds:g} s",
+        remedy="It may wait for a password in a way that is not known: allow it without one.",
+        evidence=_text(said),
+    )
+
+
+def refused(identity: Identity, said: bytes) -> StepError:
     text = _text(said)
     message = f"cannot become {identity.user} by {identity.method}"
     if "not found" in text and identity.method in text:
         return StepError(
             f"{message}: the host has no {identity.method}", remedy=f"Install it there, or use {' or '.join(METHODS)}."
         )
-    if identity.method == "doas":
-        remedy = "Allow it without a password (`permit nopass` in doas.conf): doas asks for one on terminals only."
-    elif identity.password is None:
+    if identity.password is None:
         remedy = "Give the password (ansible_become_password), or allow it without one."
     else:
         remedy = "Check the password, and that this user may do so."

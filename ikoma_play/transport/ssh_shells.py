@@ -15,6 +15,8 @@ from .framing import KILLING, Frame
 from .shell import OutOfTime, Shell, ShellGone
 from .ssh_connection import Connection
 from .ssh_identity import Identity, new_mark, pass_the_door
+from .ssh_terminal import Door
+from .ssh_wire import Wire
 
 KEPT_IDLE = 4  # sshd lets 10 sessions be open on a connection; others may need some
 WAIT_FOR_SESSION = 60.0  # seconds that a command waits for another one's session when no more may be opened
@@ -159,8 +161,11 @@ class Shells:
         shell = Shell(channel, self.connection.watch(wire), timeouts.alive)
         door, prompt, start = new_mark("in"), new_mark("asks:"), token_hex(16)
         try:
-            wire.start_program(channel, self.identity.line(door, prompt))
-            if self.identity.user:
+            if self.identity.by_terminal:
+                self._through_a_terminal(shell, wire, door)
+            else:
+                wire.start_program(channel, self.identity.line(door, prompt))
+            if self.identity.user and not self.identity.by_terminal:
                 self.connection.round_trips += 1
                 pass_the_door(shell, self.identity, door, prompt, timeouts.authentication)
             shell.greet(start)
@@ -168,6 +173,18 @@ class Shells:
             shell.close()
             raise
         return shell
+
+    def _through_a_terminal(self, shell: Shell, wire: Wire, mark: str) -> None:
+        seconds = self.connection.settings.timeouts.authentication
+        door = Door(self.identity, mark)
+        wire.start_program(shell.channel, door.streams)
+        self.connection.round_trips += 2
+        door.await_streams(shell, seconds)
+        _, terminal = self.connection.session()
+        shell.beside = terminal
+        terminal.get_pty()
+        wire.start_program(terminal, door.terminal)
+        door.pass_through(shell, terminal, seconds)
 
     def lost(self, when: str) -> IkomaError:
         """What to say when a shell is gone: the connection is too, or something has ended the shell alone."""
