@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ..errors import IkomaError, Interrupted, UsageError
+from ..errors import IkomaError, Interrupted, JournalError, UsageError
 from ..journal.past import Past
 from ..model import Failure, Observer, Playbook, Report, RunFinished, RunStarted
 from ..spelling import did_you_mean
@@ -47,6 +47,8 @@ def run(
     known = sum(1 for playbook in playbooks for step in _known(playbook, options))
     paths = tuple(book.path for book in playbooks)
     state.emit(RunStarted(state.id, time.time(), paths, options.check, known, _again(state)))
+    if isinstance(failed := state.observer_error, JournalError):
+        raise UsageError(f"nothing was run: {failed.message}", remedy=failed.remedy, evidence=failed.evidence)
     interrupted = False
     stopped_by: Failure | None = None
     try:

@@ -4,9 +4,9 @@
 -- name: add_run
 -- A run that begins. Times are seconds since the epoch, lists and mappings JSON.
 INSERT INTO runs (id, state, started, playbooks, inventory, options, variables, files, who, host, pid, boot,
-                  process_start, version)
+                  process_start, version, sequence)
 VALUES (:id, :state, :started, :playbooks, :inventory, :options, :variables, :files, :who, :host, :pid, :boot,
-        :process_start, :version);
+        :process_start, :version, (SELECT coalesce(max(sequence), 0) + 1 FROM runs));
 
 -- name: end_run
 -- What became of a run.
@@ -20,11 +20,11 @@ WHERE id = :id AND state = :old_state AND pid = :old_pid AND process_start = :ol
 
 -- name: newest_runs
 -- The newest runs first.
-SELECT * FROM runs ORDER BY started DESC, id DESC LIMIT :most;
+SELECT * FROM runs ORDER BY sequence DESC, id DESC LIMIT :most;
 
 -- name: runs_like
 -- Runs whose id begins with a text, the newest first.
-SELECT * FROM runs WHERE id LIKE :beginning ORDER BY started DESC, id DESC LIMIT 10;
+SELECT * FROM runs WHERE id LIKE :beginning ORDER BY sequence DESC, id DESC LIMIT 10;
 
 -- name: running
 -- Whose processes runs are that have not ended, as far as the journal knows.
