@@ -64,7 +64,10 @@ def ours(folder: Path, case: dict[str, Any]) -> Came:
         case = {**case, "options": words}
     try:
         with chdir(folder):
-            ran = play(folder, case["playbook"], case.get("inventory", ONE_HOST), options_of(case))
+            ran = play(
+                folder, case["playbook"], case.get("inventory", ONE_HOST), options_of(case),
+                inventory_at=case.get("inventory_at", "hosts"),
+            )  # fmt: skip
     finally:
         KEYS._passwords[:] = passwords
     hosts = {name: counts for name in ran.report.hosts if (counts := ran.counts(name))}
@@ -112,12 +115,13 @@ class Ansible:
     def __call__(self, folder: Path, case: dict[str, Any]) -> Came:
         """The case through ansible-playbook."""
         prepared(folder, case)
-        (folder / "hosts").write_text(case.get("inventory", ONE_HOST), encoding="utf-8")
+        inventory = case.get("inventory_at", "hosts")
+        (folder / inventory).write_text(case.get("inventory", ONE_HOST), encoding="utf-8")
         (folder / "site.yml").write_text(case["playbook"], encoding="utf-8")
         record, log = self.home / "record.json", self.home / "log"
         record.unlink(missing_ok=True)
         order = {
-            "folder": str(folder), "arguments": ["-i", "hosts", "site.yml", *_arguments(case)],
+            "folder": str(folder), "arguments": ["-i", inventory, "site.yml", *_arguments(case)],
             "record": str(record), "log": str(log),
         }  # fmt: skip
         assert self.process.stdin is not None
@@ -166,7 +170,7 @@ def _files(folder: Path, case: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if name in INPUTS or "__pycache__" in name:
+        if name in (*INPUTS, case.get("inventory_at")) or "__pycache__" in name:
             continue
         if path.is_symlink():
             found[name] = f"-> {path.readlink()}"

@@ -73,14 +73,15 @@ def play(
     options: Options | None = None,
     connect: Callable[[Host], Transport] = LocalTransport,
     observers: Sequence[Callable[[Event], None]] = (),
+    inventory_at: str = "hosts",
 ) -> Ran:
-    """Run a playbook text in a folder."""
-    (folder / "hosts").write_text(inventory, encoding="utf-8")
+    """Run a playbook text in a folder, with the inventory at a place in it."""
+    (folder / inventory_at).write_text(inventory, encoding="utf-8")
     (folder / "site.yml").write_text(playbook, encoding="utf-8")
     ran = Ran(Report("", {}))
     ran.report = run(
         [load_playbook(str(folder / "site.yml"), TOOLS)],
-        load_inventory([str(folder / "hosts")]),
+        load_inventory([str(folder / inventory_at)]),
         TOOLS,
         options or Options(),
         [ran.events.append, *observers],

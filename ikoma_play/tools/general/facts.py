@@ -94,7 +94,8 @@ def _sections(text: str) -> Sections:
 
 
 def _wanted(subset: str, asked: list[str]) -> bool:
-    """Whether a subset is among those asked for; the smallest set is there unless `!min` or `!all` says not."""
+    """Whether a subset is among those asked for; the smallest set is there unless `!min` says
+    not; a part of it that is named brings all of it."""
     unknown = [each for each in asked if each.lstrip("!") not in {"all", "min", *SUBSETS, *PARTS}]
     if unknown:
         raise StepError(
@@ -103,7 +104,7 @@ def _wanted(subset: str, asked: list[str]) -> bool:
     without = {PARTS.get(each[1:], each[1:]) for each in asked if each.startswith("!")}
     within = {PARTS.get(each, each) for each in asked if not each.startswith("!")}
     if subset == "min":
-        return "min" not in without
+        return "min" in within or "min" not in without
     if subset in without or ("all" in without and subset not in within):
         return False
     return subset in within or "all" in within or not within
