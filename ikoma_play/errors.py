@@ -15,7 +15,8 @@
     │   └── ConnectionLost        unreachable        it did, and then the connection was gone
     ├── Locked                    locked             another run holds the application
     ├── JournalError              journal            the journal cannot be read or written
-    │   └── AuditError            audit              the audit log cannot be read or written
+    │   ├── AuditError            audit              the audit log cannot be read or written
+    │   └── Forbidden             forbidden          a step is not for the key on whose behalf the run goes
     └── Interrupted               interrupted        a person or the system stopped the run
 
 The rest of the program raises these and nothing else; the edges turn the code into an exit status or an
@@ -147,6 +148,10 @@ class JournalError(IkomaError):
 
 class AuditError(JournalError):
     code = "audit"
+
+
+class Forbidden(JournalError):
+    code = "forbidden"
 
 
 class Interrupted(IkomaError):

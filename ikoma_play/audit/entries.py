@@ -69,8 +69,14 @@ def text(entry: Mapping[str, Any]) -> bytes:
         written = _encoder.encode(entry)
     except (TypeError, ValueError, RecursionError):
         written = _encoder.encode(_plain(entry))
+    if not written.isascii():
+        written = written.translate(_LINE_ENDS)
     # Half of a surrogate pair has no UTF-8; written as \udxxx it is JSON as it stood in the caller's own.
     return written.encode("utf-8", "backslashreplace")
+
+
+# What some readers take for the end of a line.
+_LINE_ENDS = {ord(each): f"\\u{ord(each):04x}" for each in "\x85\u2028\u2029"}
 
 
 def _known(value: Any) -> Any:

@@ -55,7 +55,7 @@ class Steps:
             event.host,
             self._caller.key,
             event.run,
-            self._caller.request_id or f"{event.run}/{self._count}",
+            f"{self._caller.request_id or event.run}/{self._count}",
             event.at - came.seconds,
             failed=came.status.bad,
         )

@@ -22,6 +22,7 @@ from . import journaling, roads
 
 if TYPE_CHECKING:
     from ..audit.log import AuditLog
+    from ..audit.steps import Caller
     from ..language import Inventory
 
 DEFAULT = "/var/log/ikoma/audit.jsonl"
@@ -41,14 +42,21 @@ class Places:
     """The logs of an inventory's hosts; `variables` are those of the command line."""
 
     def __init__(
-        self, inventory: Inventory | None, variables: Mapping[str, Any] = EMPTY, env_file: Path | None = None
+        self,
+        inventory: Inventory | None,
+        variables: Mapping[str, Any] = EMPTY,
+        env_file: Path | None = None,
+        log: Path | None = None,
     ) -> None:
         self._inventory = inventory
         self._variables = variables
         self._env_file = env_file  # of the platform, where it is known
+        self._log = log  # the one of all hosts, where it is known
 
     def of(self, host: str) -> Place:
         """Raises UsageError for an `ikoma_audit_log` or an .env that makes no sense."""
+        if self._log is not None:
+            return Place(self._log, True)
         found = self._inventory.hosts.get(host) if self._inventory is not None else None
         said = setting("AUDIT_LOG", self.env_file(host)) or self.variable(found, "ikoma_audit_log")
         return Place(Path(os.path.realpath(Path(said or DEFAULT).expanduser())), bool(said))
@@ -178,11 +186,14 @@ def kept(
     limit: str | None = None,
     changes: bool = True,
     dry: bool = False,
+    caller: Caller | None = None,
+    places: Places | None = None,
 ) -> Iterator[tuple[Observer, ...]]:
-    """The observer that writes a run's steps; none for a run that only tells what it would do. `hosts` are the
-    patterns of its plays.
+    """The observer that writes a run's steps; none for a run that only tells what it would do.
 
-    Raises UsageError where a log cannot be written and something may change: then nothing runs."""
+    `hosts` are the patterns of its plays; `caller` is on whose behalf it goes, default who sits at the command line;
+    `places` are where logs lie, if elsewhere. Raises UsageError where a log cannot be written and something may
+    change: then nothing runs."""
     if dry:
         yield ()
         return
@@ -190,14 +201,14 @@ def kept(
     from ..journal.holder import this_process
 
     sandbox_was_here = journaling.sandbox_is_here()
-    logs = Logs(Places(inventory, variables), changes)
+    logs = Logs(places or Places(inventory, variables), changes)
     try:
         try:
             for host in _hosts(hosts, inventory, limit):
                 logs.of(host)
         except AuditError as error:
             raise UsageError(f"nothing was run: {error.message}", remedy=error.remedy) from None
-        yield (Steps(logs.of, Caller(f"cli:{this_process().who}", "admin")),)
+        yield (Steps(logs.of, caller or Caller(f"cli:{this_process().who}", "admin")),)
     finally:
         paths = logs.close()
         if sandbox_was_here and not journaling.sandbox_is_here():

@@ -43,8 +43,15 @@ class Journal:
     store: Store | None = None
 
 
-def about(loaded: Loaded, given: Mapping[str, Any], command_line: Sequence[str], past: Past | None = None) -> Asked:
-    """`given` are the options of `run` by name, its playbooks among them; what is secret in them is left out."""
+def about(
+    loaded: Loaded,
+    given: Mapping[str, Any],
+    command_line: Sequence[str],
+    past: Past | None = None,
+    more: Mapping[str, Any] = EMPTY,
+) -> Asked:
+    """`given` are the options of `run` by name, its playbooks among them; what is secret in them is left out.
+    `more` is kept beside them."""
     read = (file for playbook in loaded.playbooks for file in (playbook.path, *playbook.files))
     files = dict.fromkeys(str(Path(file).absolute()) for file in read)
     kept = {name: value for name, value in given.items() if name not in _NOT_KEPT}
@@ -52,7 +59,7 @@ def about(loaded: Loaded, given: Mapping[str, Any], command_line: Sequence[str],
     kept["directory"] = str(Path.cwd())
     inventories = sources.inventories(given["inventory"])
     files |= dict.fromkeys(str(Path(path).absolute()) for path in inventories if _is_kept(path))
-    asked = {"command": list(command_line), "given": kept}
+    asked = {"command": list(command_line), "given": kept, **more}
     return Asked(inventories, asked, loaded.variables, list(files), past)
 
 
@@ -75,9 +82,9 @@ class Kept:
         self.store = opened()
 
     @contextmanager
-    def call(self, tool: Tool, key: str, request: str) -> Iterator[Journal]:
-        """The journal for one call by the holder of a key; for a tool that only looks, none."""
-        if not tool.changes:
+    def call(self, tool: Tool, key: str, request: str, keep: bool = False) -> Iterator[Journal]:
+        """The journal for one call by the holder of a key; for a tool that only looks, none unless it is to `keep`."""
+        if not (tool.changes or keep):
             yield Journal()
             return
         from ..journal.locks import Locks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import status
 
@@ -13,9 +13,20 @@ NAME = "ikoma-play"
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit status; nothing it raises gets past here."""
+
+    def command() -> int:
+        from .commands import cli
+
+        return int(cli.main(list(arguments), prog_name=NAME, standalone_mode=False) or status.DONE)
+
+    return guarded(command)
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """Do it and return its exit status; whatever it raises becomes words on standard error and a status."""
     _forgive_encodings()
     try:
-        code = _run(arguments)
+        code = _run(work)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -42,14 +53,13 @@ def _forgive_encodings() -> None:
             stream.reconfigure(errors="spelled_out")
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(work: Callable[[], int]) -> int:
     import click
 
     from ..errors import FaultsFound, IkomaError
-    from .commands import cli
 
     try:
-        return int(cli.main(list(arguments), prog_name=NAME, standalone_mode=False) or status.DONE)
+        return work()
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.Abort:

@@ -21,6 +21,7 @@ from .run import carried_out
 if TYPE_CHECKING:
     from ..journal.past import Past, Recorded
     from ..journal.store import Row
+    from .behalf import Behalf
 
 _TAKEN = ("diff", "verbosity", "as_json", "lock_timeout", "junit", "profile")  # asked for each time anew
 
@@ -51,23 +52,24 @@ def resume(run: str | None, **given: Any) -> int:
     Completed steps are not repeated: their registered variables, facts and notified handlers are taken from the
     journal. A step that failed is tried again. Secrets were not kept: they are asked for, or given with -e.
     """
-    return status.of_report(_again(run, given, undo=False))
+    return status.of_report(go_on(run, given, undo=False))
 
 
 @click.command("rollback")
 @_taken
 def rollback(run: str | None, **given: Any) -> int:
     """Undo a run, whatever became of it, by its rollback handlers in reverse order; without RUN the newest."""
-    return status.of_undoing(_again(run, given, undo=True))
+    return status.of_undoing(go_on(run, given, undo=True))
 
 
-def _again(name: str | None, given: dict[str, Any], undo: bool) -> Report:
+def go_on(name: str | None, given: dict[str, Any], undo: bool, behalf: Behalf | None = None) -> Report:
+    """Resume or undo a run; `given` are the options of `resume` by name."""
     from ..journal import again
 
     past = _past(name, undo)
     asked = again.asked(past.row)
     _demand_place(asked, past.run)
-    settings = {**_of_options(), **asked["given"], **{each: given[each] for each in _TAKEN}}
+    settings = {**of_options(), **asked["given"], **{each: given[each] for each in _TAKEN}}
     settings["extra_vars"] = _extra_vars(past.row, asked["given"]["extra_vars"], given["extra_vars"])
     loaded = loading.load(settings["playbooks"], settings["inventory"], settings["extra_vars"])
     if loaded.warnings and not given["as_json"]:
@@ -76,14 +78,19 @@ def _again(name: str | None, given: dict[str, Any], undo: bool) -> Report:
     past.answers = _answers(past, given["unfinished"])
     if undo:
         settings["no_rollback"] = False
-    return carried_out(loaded, settings, asked["command"], past)
+    return carried_out(loaded, settings, asked["command"], past, behalf)
 
 
-def _of_options() -> dict[str, Any]:
+def taken() -> dict[str, Any]:
+    """What `resume` is asked for where nothing is said."""
+    return dict(resume.make_context("resume", [], resilient_parsing=True).params)
+
+
+def of_options() -> dict[str, Any]:
     """What a run is asked for where nothing is said, for what an older version's journal does not know."""
     from .run import command
 
-    return {str(each.name): each.get_default(click.Context(command)) for each in command.params}
+    return dict(command.make_context("run", [], resilient_parsing=True).params)
 
 
 def _past(name: str | None, undo: bool) -> Past:

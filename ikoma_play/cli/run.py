@@ -6,18 +6,20 @@ import gc
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import engine, shipped
 from ..errors import UsageError
-from ..model import Observer, Playbook, Report, Step
+from ..model import EMPTY, Observer, Playbook, Report, Step
 from ..tools import TOOLS
 from . import audits, check, faults, journaling, lists, loading, notifying, options, roads, sources, status, views
 
 if TYPE_CHECKING:
     from ..journal.past import Past
+    from .behalf import Behalf
 
 
 @click.command("run")
@@ -61,10 +63,15 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
 
 
 def carried_out(
-    loaded: loading.Loaded, given: dict[str, Any], command_line: Sequence[str], past: Past | None = None
+    loaded: loading.Loaded,
+    given: dict[str, Any],
+    command_line: Sequence[str],
+    past: Past | None = None,
+    behalf: Behalf | None = None,
 ) -> Report:
-    """Run what was loaded, with views, journal, audit and locks; `given` are the options of `run` by name."""
-    about = journaling.about(loaded, given, command_line, past)
+    """Run what was loaded, with views, journal, audit and locks; `given` are the options of `run` by name. `behalf`
+    is set in the process that a server starts for a run."""
+    about = journaling.about(loaded, given, command_line, past, behalf.noted if behalf else EMPTY)
     with views.watching(
         command_line,
         as_json=given["as_json"],
@@ -74,6 +81,8 @@ def carried_out(
         diff=given["diff"],
     ) as watching:
         chosen = run_options(given, loaded.variables, Asking(watching))
+        if behalf is not None:
+            chosen = replace(chosen, run=behalf.run, here=behalf.connection)
         gc.enable()
         with (
             journaling.journal(about, given["lock_timeout"], keep=not given["dry"]) as journal,
@@ -83,9 +92,12 @@ def carried_out(
                 loaded.variables,
                 given["limit"],
                 dry=given["dry"],
+                caller=behalf.caller if behalf else None,
+                places=behalf.places if behalf else None,
             ) as audit,
         ):
-            observers: list[Observer] = [*journal.observers, *audit, *watching]
+            more = behalf.observers(journal) if behalf else ()
+            observers: list[Observer] = [*journal.observers, *more, *audit, *watching]
             if journal.store is not None:
                 observers += notifying.observers(journal.store, loaded.inventory, loaded.variables)
             return engine.run(

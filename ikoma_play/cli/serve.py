@@ -66,7 +66,10 @@ def command(**given: Any) -> int:
     from ..server.listener import Binding, Server, opened, serve
     from ..server.logs import Log
     from ..server.metrics import Metrics
+    from ..server.once import Once
+    from ..server.runs import Runs, answer_of
     from ..server.tls import certificate
+    from .children import Children
 
     log = Log(given["log_level"])
     if given["tls_key"] and not given["tls_cert"]:
@@ -87,21 +90,25 @@ def command(**given: Any) -> int:
         limits = Limits(lambda: environment.latest.rates)
         metrics = Metrics(calls.look, journal.under_way, lambda: calls.running)
         calls.count = metrics.count
-        application = Application(Web(calls, lambda: environment.now, keys, limits, metrics, log))
+        once = Once(journal.store, lambda run: answer_of(journal.store, run))
+        application = Application(Web(calls, lambda: environment.now, keys, limits, metrics, log, once))
+        children = Children(journal.store, names, lambda: _around(environment, audit))
+        Runs(application, journal.store, children, once, max(2, given["threads"] // 4))
         proxy = "unix" if given["trusted_proxy"] == "unix" else given["trusted_proxy"]
         trusted = {"trusted_proxy": proxy, "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
         server = Server(
             application, sock, given["threads"], log, secured_by=secured_by,
-            max_request_body_size=given["max_body"] + 1, **(trusted if proxy else {}),
+            max_request_body_size=given["max_body"] + 1, send_bytes=1, **(trusted if proxy else {}),
         )  # fmt: skip
         _load()
         log.write("info", "listening", on=str(at), tls=secured_by is not None, host=own, audit=str(audit.path))
 
         def begin_stop() -> None:
             calls.stopping = True
-            log.write("info", "stopping", running=calls.running)
+            log.write("info", "stopping", running=calls.running, runs=children.running)
+            children.stop()
 
-        serve(server, begin_stop, lambda: calls.running == 0)
+        serve(server, begin_stop, lambda: calls.running == 0 and children.running == 0)
         if at.path is not None:
             at.path.unlink(missing_ok=True)
         log.write("info", "stopped")
@@ -183,6 +190,15 @@ class Audit:
             raise UsageError(error.message, remedy=error.remedy) from None
 
 
+def _around(environment: Environment, audit: Audit) -> dict[str, Any]:
+    """What runs in processes of their own are told of this server."""
+    return {
+        "audit_log": str(audit.path),
+        "env_file": str(environment.file),
+        "connection": dict(environment.now.host_variables),
+    }
+
+
 def _load() -> None:
     """What the first calls would wait for."""
     TOOLS.all()
@@ -198,7 +214,7 @@ def _parts(
 
     return Parts(
         inventory, TOOLS, roads.connect, is_local,
-        lambda tool, key, request: journal.call(tool, key.name, request),
+        lambda tool, key, request, keep: journal.call(tool, key.name, request, keep),
         audit, lambda: environment.latest.host_variables, str(shipped.playbooks()), own, dry,
     )  # fmt: skip
 

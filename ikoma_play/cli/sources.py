@@ -127,8 +127,14 @@ def _file(path: str) -> Mapping[str, Any]:
 def _mapping(text: str, shown: str) -> dict[str, Any]:
     import yaml
 
+    from ..language.text import Unsafe
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        """YAML's, with `!unsafe` for text that is no template."""
+
+    Loader.add_constructor("!unsafe", lambda loader, node: Unsafe(loader.construct_scalar(node)))
     try:
-        value = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        value = yaml.load(text, Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""

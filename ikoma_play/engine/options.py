@@ -38,6 +38,8 @@ class Options:
     verbosity: int = 0
     play_home: str = ""
     roles_path: tuple[str, ...] = ()
+    here: Mapping[str, Any] = EMPTY  # like `connection`, for hosts that are this machine
+    run: str = ""  # the id that the run is to have; else it makes one
     ask: Callable[[Mapping[str, Any]], Any] | None = None  # answers one entry of vars_prompt
 
     @property

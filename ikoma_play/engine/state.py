@@ -71,7 +71,7 @@ class RunState:
         self, inventory: Inventory, tools: Toolbox, options: Options, observers: Sequence[Observer], connect: Connect,
         locking: Locking | None = None, past: Past | None = None,
     ) -> None:  # fmt: skip
-        self.id = past.run if past else run_id()
+        self.id = past.run if past else options.run or run_id()
         self.past = past
         self.unfinished: list[Recorded] = []  # of a run that is undone: steps of which nobody knows the end
         self.staying: list[Recorded] = []  # and those that changed something and say nothing of undoing it
@@ -214,7 +214,10 @@ class RunState:
         `said` is what a step's own keywords say of the connection; the host's variables rank above them."""
         host = self.host(name).variables.host
         rendered = {each: variables[each] for each in rendered_names(iter(variables))}
-        return Host(host.name, host.groups, {**self.options.connection, **said, **rendered})
+        connection = {**self.options.connection, **said, **rendered}
+        if connection.get("ansible_connection", "local" if host.name in RUNNER else "") == "local":
+            connection = {**self.options.here, **connection}
+        return Host(host.name, host.groups, connection)
 
     def groups(self) -> dict[str, list[str]]:
         """Every group with the names of its hosts, those of add_host and group_by included."""

@@ -123,3 +123,73 @@ UPDATE notifications SET claimed = 0, error = :error WHERE id = :id;
 -- name: newest_notifications
 -- The newest first, of one application or (an empty name) of all.
 SELECT * FROM notifications WHERE app = :app OR :app = '' ORDER BY at DESC, id DESC LIMIT :most;
+
+-- name: run_of
+-- One run by its whole id.
+SELECT * FROM runs WHERE id = :run;
+
+-- name: add_event
+-- What happened in a run that a server started.
+INSERT INTO events (run, number, event)
+SELECT :run, coalesce(max(number), 0) + 1, :event FROM events WHERE run = :run;
+
+-- name: events_after
+-- What happened in a run after an event, at most so much at once.
+SELECT number, event FROM events WHERE run = :run AND number > :after ORDER BY number LIMIT 500;
+
+-- name: begin_request
+-- A request that nobody has made before; changes no row where somebody has.
+INSERT INTO requests (caller, name, asked, at, host, pid, boot, process_start)
+VALUES (:caller, :name, :asked, :at, :host, :pid, :boot, :process_start)
+ON CONFLICT (caller, name) DO NOTHING;
+
+-- name: request_of
+-- A request by the name of the caller's key and its Idempotency-Key.
+SELECT * FROM requests WHERE caller = :caller AND name = :name;
+
+-- name: request_runs
+-- A request has begun something that must not begin twice.
+UPDATE requests SET run = :run WHERE caller = :caller AND name = :name;
+
+-- name: end_request
+-- What a request was answered with.
+UPDATE requests SET status = :status, answer = :answer WHERE caller = :caller AND name = :name;
+
+-- name: forget_request
+-- A request that began nothing may be made again.
+DELETE FROM requests WHERE caller = :caller AND name = :name AND status = 0;
+
+-- name: forget_old_requests
+-- Requests are remembered for a while.
+DELETE FROM requests WHERE at < :before;
+
+-- name: ask_approval
+-- A run asks a person; its questions count from 1.
+INSERT INTO approvals (run, number, question, role, host, asked, until)
+SELECT :run, coalesce(max(number), 0) + 1, :question, :role, :host, :asked, :until FROM approvals WHERE run = :run;
+
+-- name: approvals_of
+-- The questions of a run, the oldest first.
+SELECT * FROM approvals WHERE run = :run ORDER BY number;
+
+-- name: answer_approval
+-- A person answers; changes no row where the question was answered or its time is over.
+UPDATE approvals SET answer = :answer, who = :who, comment = :comment, answered = :at
+WHERE run = :run AND number = :number AND answer = '' AND until > :at;
+
+-- name: claim_schedule
+-- A time of a schedule is ours; changes no row where another server has it.
+INSERT INTO schedules (name, due, at, host, pid, missed) VALUES (:name, :due, :at, :host, :pid, :missed)
+ON CONFLICT (name, due) DO NOTHING;
+
+-- name: schedule_runs
+-- The run that a time of a schedule came to.
+UPDATE schedules SET run = :run WHERE name = :name AND due = :due;
+
+-- name: last_of_schedule
+-- The last time of a schedule that any server took.
+SELECT * FROM schedules WHERE name = :name ORDER BY due DESC LIMIT 1;
+
+-- name: forget_old_schedules
+-- Times of schedules are remembered for a while.
+DELETE FROM schedules WHERE due < :before;

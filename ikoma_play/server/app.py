@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import queue
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from .calls import Calls, Request, stopping
 from .limiting import ADDRESS, KEY, Limits
 from .logs import Log, encoded
 from .metrics import CONTENT_TYPE, Metrics
+from .once import Begun, Kept, Once, fingerprint
 
 PAGES = Path(__file__).parent / "pages"
 KINDS = {
@@ -59,6 +62,7 @@ class Web:
     limits: Limits
     metrics: Metrics
     log: Log
+    once: Once
 
 
 @dataclass(slots=True)
@@ -175,13 +179,61 @@ class Application:
         try:
             tool = calls.tool(name)
             role = callers.role_of(key, bottle.request.get_header("X-Role"))
-            body = bodies.parse(bottle.request.body.read())
+            raw = bottle.request.body.read()
+            body = bodies.parse(raw)
         except Refusal as refusal:
             calls.write(
                 Entry(name[:100], role.label, error=refusal.message, key=key.name, request_id=visit.id)
             )  # fmt: skip
             raise
-        return calls.execute(Request(visit.id, key, role, tool, body))
+        asked = fingerprint("POST", bottle.request.path, role.label, raw)
+        begun = self.web.once.begin(key.name, bottle.request.get_header("Idempotency-Key"), asked)
+        if isinstance(begun, Kept):
+            return answered(begun.status, begun.text, {"Idempotent-Replayed": "true"})
+        request = Request(visit.id, key, role, tool, body)
+        later = "respond-async" in bottle.request.get_header("Prefer", "").lower()
+        return self._later(request, begun) if later else self._now(request, begun)
+
+    def _now(self, request: Request, begun: Begun) -> Any:
+        """The call is made, and its answer kept where it might be asked for again."""
+        on_run = begun.runs if request.tool.changes else None
+        try:
+            text = _text(self.web.calls.execute(replace(request, on_run=on_run)))
+        except Refusal as refusal:
+            begun.end(refusal.status, _text({**refusal.body(), "requestId": request.id}))
+            raise
+        begun.end(200, text)
+        return answered(200, text)
+
+    def _later(self, request: Request, begun: Begun) -> Any:
+        """The call is begun, and goes on after the answer. Raises Refusal where it does not come so far."""
+        calls = self.web.calls
+        heard: queue.SimpleQueue[str | Refusal] = queue.SimpleQueue()
+
+        def on_run(run: str) -> None:
+            begun.runs(run)
+            heard.put(run)
+
+        def work() -> None:
+            try:
+                calls.execute(replace(request, on_run=on_run, keep=True, line=f"{request.id}/1"))
+            except Refusal as refusal:
+                heard.put(refusal)
+            except Exception as error:
+                self.web.log.exception("fault", error, requestId=request.id)
+                heard.put(unreadable("answering"))
+
+        threading.Thread(target=work, name=f"call {request.id}", daemon=True).start()
+        came = heard.get()
+        if isinstance(came, Refusal):
+            begun.end(came.status, _text(came.body()), began=False)
+            raise came
+        calls.write(
+            Entry("runs.start", request.role.label, {"tool": request.tool.name}, key=request.key.name, run=came,
+                  request_id=request.id)
+        )  # fmt: skip
+        begun.end(202, begun_text(came))
+        return answered(202, begun_text(came), {"Location": f"/runs/{came}"})
 
     def _health(self, visit: Visit) -> Any:
         self.web.limits.count(ADDRESS, visit.address)
@@ -251,8 +303,18 @@ def _refused(refusal: Refusal, visit: Visit) -> bottle.HTTPResponse:
     return _json(refusal.status, {**refusal.body(), "requestId": visit.id}, refusal.headers)
 
 
+def answered(status: int, text: str, headers: Mapping[str, str] | None = None) -> bottle.HTTPResponse:
+    """An answer whose JSON is text already."""
+    return bottle.HTTPResponse(text, status, {"Content-Type": "application/json", **(headers or {})})
+
+
+def begun_text(run: str) -> str:
+    """The answer to what goes on after it."""
+    return _text({"success": True, "run": run, "events": f"/runs/{run}/events"})
+
+
 def _json(status: int, value: Any, headers: Mapping[str, str] | None = None) -> bottle.HTTPResponse:
-    return bottle.HTTPResponse(_text(value), status, {"Content-Type": "application/json", **(headers or {})})
+    return answered(status, _text(value), headers)
 
 
 _TEXT, _LIST = {"type": "string"}, {"type": "array", "items": {"type": "object"}}

@@ -39,16 +39,22 @@ class Request:
     role: Access
     tool: Tool
     body: Mapping[str, Any]
+    on_run: Callable[[str], None] | None = None  # told of the run before it touches anything
+    keep: bool = False  # in the journal even where it only looks
+    line: str = ""  # its id in the audit log, where that is another
 
 
 @dataclass(slots=True)
 class _Told:
     """What the run tells of itself while it goes on."""
 
+    on_run: Callable[[str], None] | None = None
     run: str | None = None
     arguments: Mapping[str, Any] | None = None
 
     def __call__(self, event: Event) -> None:
+        if self.run is None and self.on_run is not None:
+            self.on_run(event.run)
         self.run = event.run
         if isinstance(event, StepStarted):
             self.arguments = event.arguments
@@ -81,14 +87,14 @@ class Calls:
         """Call the tool and answer; the audit has the call when this returns or raises. Raises Refusal."""
         begun = time.perf_counter()
         at = time.time()
-        told = _Told()
+        told = _Told(request.on_run)
         refusal: Refusal | None = None
         host = None
         result: Any = None
         try:
             host, arguments = self._checked(request)
             if request.tool.changes:
-                self._demand_audit()
+                self.demand_audit()
             result = self._performed(request, host, arguments, told)
         except Refusal as error:
             refusal = error
@@ -103,7 +109,7 @@ class Calls:
             host=host,
             key=request.key.name,
             run=told.run,
-            request_id=request.id,
+            request_id=request.line or request.id,
             at=at,
         )  # fmt: skip
         self.write(entry, request.tool, ran=told.run is not None)
@@ -163,7 +169,7 @@ class Calls:
             raise answers.wrong_fields({"host": f"host: the inventory has no host {str(named)[:60]!r}"}, guess)
         return named
 
-    def _demand_audit(self) -> None:
+    def demand_audit(self) -> None:
         try:
             self.parts.audit().demand()
         except AuditError as error:
@@ -176,12 +182,12 @@ class Calls:
 
     def _performed(self, request: Request, host: str, arguments: Mapping[str, Any], told: _Told) -> Any:
         parts, tool = self.parts, request.tool
-        with self._slot():
+        with self.slot():
             try:
-                if self._looks.takes(tool, host):
+                if not request.keep and self._looks.takes(tool, host):
                     outcome, told.arguments = self._looks.call(tool, host, arguments)
                     return self._result(outcome)
-                with parts.journal(tool, request.key, request.id) as journal:
+                with parts.journal(tool, request.key, request.id, request.keep) as journal:
                     _, finished = self._run(tool, host, arguments, (*journal.observers, told), journal.locks)
             except FaultsFound as error:
                 raise answers.wrong_fields(
@@ -212,7 +218,7 @@ class Calls:
             raise answers.of_failure(failure, outcome.result)
         return outcome.result
 
-    def _slot(self) -> _Slot:
+    def slot(self) -> _Slot:
         return _Slot(self)
 
     def enter(self) -> None:
@@ -259,6 +265,11 @@ def shown(tool: Tool, body: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: hide(value) if name in secret or looks_secret(name) else _shown(value) for name, value in body.items()
     }
+
+
+def shown_body(body: Mapping[str, Any]) -> Any:
+    """A body that is no tool's, for the audit log."""
+    return shortened(_shown(body))
 
 
 def _shown(value: Any) -> Any:

@@ -22,8 +22,9 @@ REFUSALS = {
     "403": "The role of the call, or what the key is limited to, is not enough.",
     "404": "There is nothing of that name.",
     "405": "Not with this method.",
-    "409": "Another run holds the application.",
+    "409": "Another run holds the application, or a request with this Idempotency-Key is under way.",
     "413": "The body is too large.",
+    "422": "The Idempotency-Key stood for another request.",
     "429": "Too many calls, or too many failed attempts to log in.",
     "500": "The tool failed, or the server did.",
     "503": "The server is stopping, or as many calls as it takes at once are under way.",
@@ -55,7 +56,7 @@ def document(
         "paths": paths,
         "components": {
             "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}},
-            "parameters": {"role": _role()},
+            "parameters": {"role": _role(), "once": _once(), "prefer": _prefer()},
             "schemas": {"Refusal": _refusal(), "Host": {**_HOSTS, "enum": list(hosts)}},
             "responses": {status: _response(status, said) for status, said in REFUSALS.items()},
         },
@@ -87,7 +88,7 @@ def _call(tool: Tool) -> dict[str, Any]:
         "tags": [group],
         "x-role": tool.access.label,
         "x-changes": tool.changes,
-        "parameters": [{"$ref": "#/components/parameters/role"}],
+        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in ("role", "once", "prefer")],
         "requestBody": {"required": bool(shape.get("required")), "content": {_JSON: {"schema": shape}}},
         "responses": {
             "200": _answer(
@@ -98,9 +99,21 @@ def _call(tool: Tool) -> dict[str, Any]:
                     "properties": {"success": {"const": True}, "result": {"description": "what the tool gives"}},
                 },
             ),
-            **_refused(("400", "401", "403", "409", "413", "429", "500", "503")),
+            "202": {
+                "description": "With `Prefer: respond-async`: it is begun, and GET /runs/{run} tells what it comes to.",
+                "headers": {"Location": {"description": "the run", "schema": {"type": "string"}}},
+                "content": {_JSON: {"schema": begun()}},
+            },
+            **_refused(("400", "401", "403", "409", "413", "422", "429", "500", "503")),
         },
     }
+
+
+def begun() -> dict[str, Any]:
+    """The shape of an answer to what goes on after it."""
+    text = {"type": "string"}
+    properties = {"success": {"const": True}, "run": text, "events": text}
+    return {"type": "object", "required": ["success", "run"], "properties": properties}
 
 
 def _answer(said: str, shape: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,8 +151,29 @@ def _refusal() -> dict[str, Any]:
             "required": {**text, "description": "what the call needs"},
             "current": {**text, "description": "what the call has"},
             "retryAfter": {"type": "integer"},
+            "run": {**text, "description": "the run that it is about"},
             "requestId": text,
         },
+    }
+
+
+def _once() -> dict[str, Any]:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "the same request with the same key is carried out once, and answered the same again",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
+    }
+
+
+def _prefer() -> dict[str, Any]:
+    return {
+        "name": "Prefer",
+        "in": "header",
+        "required": False,
+        "description": "`respond-async`: answer when it is begun, not when it has ended",
+        "schema": {"type": "string"},
     }
 
 

@@ -43,7 +43,7 @@ class Parts:
     tools: Toolbox
     connect: Callable[[Host], Any]
     is_local: Callable[[Host], bool]
-    journal: Callable[[Tool, Key, str], AbstractContextManager[Journal]]
+    journal: Callable[[Tool, Key, str, bool], AbstractContextManager[Journal]]
     audit: Callable[[], Audit]
     host_variables: Callable[[], Mapping[str, Any]]
     play_home: str = ""

@@ -67,9 +67,10 @@ def test_what_json_does_not_know_is_text_and_the_line_is_json(tmp_path: Path) ->
     deep: list[Any] = []
     for _ in range(5000):
         deep = [deep]
-    for value in (float("nan"), b"x", {1: 2, (1, 2): 3}, "\ud800", Path("x"), {"a"}, deep, "line\u2028\0\n"):
+    for value in (float("nan"), b"x", {1: 2, (1, 2): 3}, "\ud800", Path("x"), {"a"}, deep, "line\u2028\x85\0\n\x1c"):
         log.append(Entry("copy", "admin", {"value": value}))
     assert len(lines_of(log)) == 8 and whole(log)
+    assert len(log.path.read_text().splitlines()) == 8
 
 
 # --- every change is found ---
