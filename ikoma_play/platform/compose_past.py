@@ -47,41 +47,41 @@ def remember(on: Transport, app: str, at: str, files: Sequence[str]) -> dict[str
         }
 
 
-def stop_newer(on: Transport, record: Record) -> str:
-    """Remove the containers that took the place of what ran; a sentence about it, "" where nothing did."""
+def stop_newer(on: Transport, record: Record, late: bool) -> str:
+    """Remove what took the place of what ran, and what was made for it; a sentence about it, "" where there was
+    nothing. `late`: what lies in volumes and mounted directories that were made since stays."""
     before = {noted["id"] for noted in record["containers"]}
+    project = project_name(str(record["app"]))
     with engine(on) as docker:
-        newer = [one for one in docker.containers(project_name(str(record["app"]))) if one.id not in before]
+        newer = [one for one in docker.containers(project) if one.id not in before]
         for container in newer:
             docker.remove_container(container.id)
-    return f"{', '.join(sorted({container.service for container in newer}))} stopped" if newer else ""
-
-
-def bring_back(on: Transport, record: Record, timeout: float, late: bool) -> str:
-    """What ran before runs again, and nothing else of the application does; a sentence about it. `late`: what lies
-    in volumes and mounted directories that were made since stays.
-
-    Raises StepError where what ran does not come back."""
-    app = str(record["app"])
-    folder = settings(on).app(app)
-    kept.put_back(on, record)
-    before = [Container(**noted, **_UNKNOWN) for noted in record["containers"]]
-    cli = _cli(on, app, folder)
-    with engine(on) as docker:
-        restore = Restore(cli, docker, folder, before, set(record["networks"]))
-        restore.made_networks = list(record["absent_networks"])
-        said = restore.go_back(timeout)
+        for network in docker.networks(project) - set(record["networks"]):
+            docker.remove_network(network)
+        for name in record["absent_networks"]:
+            docker.remove_network(name)
         for name, image in record["images"].items():
             _mean_again(docker, name, image)
-        made = [name for name in docker.volumes(cli.project) if name not in record["volumes"]]
+        made = [name for name in docker.volumes(project) if name not in record["volumes"]]
         for name in () if late else made:
             docker.remove_volume(name)
     made += [path for path in record["absent_folders"] if on.exists(path)]
-    if late and made:
-        return f"{said} What was written since stays in {', '.join(made)}."
-    for path in record["absent_folders"]:
+    for path in () if late else record["absent_folders"]:
         on.remove(path)
-    return said
+    kept.put_back(on, record)
+    said = f"{', '.join(sorted({container.service for container in newer}))} stopped" if newer else ""
+    return f"{said}; what was written since stays in {', '.join(made)}" if late and made else said
+
+
+def bring_back(on: Transport, record: Record, timeout: float) -> str:
+    """What ran before runs again; a sentence about it. Raises StepError where it does not come back."""
+    app = str(record["app"])
+    folder = settings(on).app(app)
+    before = [Container(**noted, **_UNKNOWN) for noted in record["containers"]]
+    if not any(container.state == "running" for container in before):
+        return "nothing of it runs, as before"
+    with engine(on) as docker:
+        return Restore(_cli(on, app, folder), docker, folder, before, set(record["networks"])).go_back(timeout)
 
 
 def _noted(container: Container) -> dict[str, Any]:

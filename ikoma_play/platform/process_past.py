@@ -62,7 +62,7 @@ def remember(on: Transport, app: str, at: str, files: Sequence[str]) -> dict[str
     return {**record, "programs": [*ran, *(name for name in names if name not in ran)], "ran": ran}
 
 
-def stop_newer(on: Transport, record: Record) -> str:
+def stop_newer(on: Transport, record: Record, late: bool) -> str:
     """Stop what took the place of what ran, and put the former programs in its place; a sentence about it, "" where
     nothing did."""
     app, supervisor = str(record["app"]), Supervisor(on)
@@ -85,10 +85,9 @@ def stop_newer(on: Transport, record: Record) -> str:
     return f"{', '.join(sorted(name.partition('.')[2] for name in stopped))} stopped" if stopped else ""
 
 
-def bring_back(on: Transport, record: Record, timeout: float, late: bool) -> str:
+def bring_back(on: Transport, record: Record, timeout: float) -> str:
     """What ran before runs again; a sentence about it. Raises Unhealthy where it does not come up."""
     supervisor = Supervisor(on)
-    kept.put_back(on, record)
     up = set(in_order(supervisor, str(record["app"])))
     again = [name for name in record["ran"] if name not in up]
     start(supervisor, again, timeout)

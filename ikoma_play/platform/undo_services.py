@@ -33,7 +33,8 @@ def _before_down(on: Transport, at: str, app_name: str) -> dict[str, Any]:
 def _stop_newer(on: Transport, record: Record, undoing: Undoing) -> Outcome:
     kept.refuse_later(on, record, undoing)
     undoing.keep_secret(*app_env.secrets(on, str(record["app"])))
-    said = _past(on).stop_newer(on, record)
+    newer_removed(on, record)
+    said = _past(on).stop_newer(on, record, undoing.late)
     return changed(None, said) if said else ok(None, "what ran before runs")
 
 
@@ -41,8 +42,7 @@ def _bring_back(on: Transport, record: Record, undoing: Undoing) -> Outcome:
     kept.refuse_later(on, record, undoing)
     app = str(record["app"])
     undoing.keep_secret(*app_env.secrets(on, app))
-    newer_removed(on, record)
-    return changed(None, _past(on).bring_back(on, record, TIMEOUT, undoing.late))
+    return changed(None, _past(on).bring_back(on, record, TIMEOUT))
 
 
 def _past(on: Transport) -> Any:
