@@ -250,7 +250,8 @@ class Server:
         if "not translate host name" in cause or "resolve" in cause:
             return Unavailable(
                 f"the name {address.host} of the PostgreSQL server is not known on {self.on.host.name}",
-                remedy=f"Correct {self._configured_in()}, or start the container of that name.",
+                remedy=f"Correct {self._configured_in()}, or start the container of that name; it is found only where "
+                "Docker answers (systemctl start docker).",
                 evidence=cause,
             )
         return Unavailable(f"{where} cannot be reached", remedy=self._start_hint(), evidence=cause)

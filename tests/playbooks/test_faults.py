@@ -1,0 +1,158 @@
+"""Every playbook in trouble: a clear error with its remedy, nothing lost, and run again it completes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.parts.applications import Application, application
+from tests.parts.command import CHECKOUT, Ikoma
+from tests.parts.platform import Platform, free_port
+from tests.parts.sandbox import SmallDisk
+
+CASES: dict[str, dict[str, list[str]]] = yaml.safe_load((Path(__file__).parent / "faults.yml").read_text())
+COMPOSE = "services:\n  web: {{image: '{image}', init: true, stop_grace_period: 1s, command: [sleep, '600']}}\n"
+
+
+class Site:
+    """An application with a database, deployed and with a backup, and an inventory that names its host `here`."""
+
+    def __init__(self, app: Application, platform: Platform) -> None:
+        self.app, self.platform = app, platform
+        self.write()
+
+    def write(self, **changed: Any) -> None:
+        host = {"ansible_connection": "local", **self.app.on.host.vars, "app": self.app.name, "yes": True, **changed}
+        hosts = {"all": {"children": {"apps": {"hosts": {"here": host}}}}}
+        (self.app.root / "hosts.yml").write_text(json.dumps(hosts))
+
+    def ikoma(self, **environment: str) -> Ikoma:
+        return Ikoma(self.app.root, environment)
+
+    def run(self, playbook: str, expect: int, *words: str, **environment: str) -> str:
+        more = ("-e", "yes=true", "-e", "server=false", *words)
+        return self.ikoma(**environment)("run", playbook, "-i", "hosts.yml", *more, expect=expect).text
+
+    def files(self) -> set[str]:
+        return {str(path) for place in ("apps", "backups") for path in (self.app.root / place).rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, platform: Platform, busybox: str) -> Iterator[Site]:
+    with application(tmp_path_factory.mktemp("site"), ikoma_env_file=str(platform.env_file)) as app:
+        app.write(COMPOSE.format(image=busybox), f"POSTGRES_DB={app.name}\n")
+        app.call("db.create")
+        app.call("deploy.up")
+        app.call("db.backup", backupName=f"{app.name}-first.sql")
+        try:
+            yield Site(app, platform)
+        finally:
+            platform.psql("postgres", f'DROP DATABASE IF EXISTS "{app.name}" WITH (FORCE)')
+
+
+def cases(trouble: str) -> list[Any]:
+    return [pytest.param(playbook, says, id=f"{trouble}-{playbook}") for playbook, says in CASES[trouble].items()]
+
+
+def told(text: str, says: list[str]) -> None:
+    together = " ".join(text.split())
+    missing = [words for words in says if " ".join(words.split()) not in together]
+    assert not missing, f"the message lacks {missing}\n{text}"
+
+
+@pytest.mark.parametrize(("playbook", "says"), cases("unknown"))
+def test_an_unknown_application(site: Site, playbook: str, says: list[str]) -> None:
+    before = site.files()
+    told(site.run(playbook, 2, "-e", "app=nosuch"), says)
+    assert site.files() == before
+
+
+@pytest.mark.parametrize(("playbook", "says"), cases("docker"))
+def test_docker_is_down(site: Site, playbook: str, says: list[str]) -> None:
+    before, container = site.files(), site.app.traces()
+    told(site.run(playbook, 2, DOCKER_HOST=f"unix://{site.app.root}/nobody.sock"), says)
+    lost = before - site.files()
+    assert not lost and site.app.traces() == container, f"something was lost: {lost}"
+
+
+@pytest.mark.parametrize(("playbook", "says"), cases("postgres"))
+def test_postgresql_is_down(site: Site, playbook: str, says: list[str]) -> None:
+    before, containers = site.files(), site.app.traces()
+    site.write(ikoma_postgres=f"postgresql://ikoma:canary@127.0.0.1:{free_port()}/postgres")
+    try:
+        told(site.run(playbook, 2), says)
+    finally:
+        site.write()
+    assert not before - site.files() and site.app.traces() == containers, "something was lost"
+
+
+@pytest.mark.parametrize(("playbook", "says"), cases("readonly") + cases("full"))
+def test_the_disk_of_the_backups(
+    site: Site, tmp_path: Path, playbook: str, says: list[str], request: pytest.FixtureRequest
+) -> None:
+    with SmallDisk(tmp_path / "small", "256k") as place:
+        if "readonly" in request.node.name:
+            subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        else:
+            site.platform.psql(site.app.name, "CREATE TABLE IF NOT EXISTS big AS SELECT repeat(md5(i::text), 20) "
+                                              "FROM generate_series(1, 2000) i")  # fmt: skip
+        site.write(ikoma_backups_root=str(place))
+        try:
+            told(site.run(playbook, 2), says)
+            assert list(place.iterdir()) in ([], [place / ".ikoma"]), "something half-made is left"
+        finally:
+            site.write()
+    site.run(playbook, 0)
+
+
+def test_interrupted_in_the_middle_and_run_again(site: Site) -> None:
+    """A backup of which the process is killed leaves no backup that looks like one."""
+    site.platform.psql(site.app.name, "DROP TABLE IF EXISTS big; CREATE TABLE big AS SELECT repeat(md5(i::text), 40) "
+                                      "FROM generate_series(1, 60000) i")  # fmt: skip
+    before = site.files()
+    argv = [sys.executable, "-m", "ikoma_play", "run", "backup", "-i", "hosts.yml", "-e", "backup_name=cut.sql"]
+    process = subprocess.Popen(argv, cwd=site.app.root, env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    until = time.monotonic() + 60
+    while not list((site.app.root / "backups").glob("*.part")) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    whole = {path for path in site.files() - before if path.endswith(".sql")}
+    assert not whole, f"a dump that was cut short looks like a backup: {whole}"
+    site.run("backup", 0, "-e", "backup_name=cut.sql")
+    site.platform.psql(site.app.name, "DROP TABLE big")
+
+
+@pytest.mark.parametrize(("playbook", "says"), cases("halved"))
+def test_an_application_that_is_half_removed(site: Site, playbook: str, says: list[str]) -> None:
+    compose = site.app.folder / "docker-compose.yml"
+    text = compose.read_text()
+    name = site.app.name
+    site.platform.psql("postgres", f'ALTER DATABASE "{name}" RENAME TO "{name}_away"')
+    compose.unlink()
+    try:
+        told(site.run(playbook, 2), says)
+    finally:
+        compose.write_text(text)
+        site.platform.psql("postgres", f'ALTER DATABASE "{name}_away" RENAME TO "{name}"')
+
+
+def test_what_is_left_of_an_application_can_be_removed(site: Site) -> None:
+    """The last test of the file: it takes the application away in two goes, the first of which is cut short."""
+    (site.app.folder / "docker-compose.yml").unlink()
+    site.platform.psql("postgres", f'DROP DATABASE "{site.app.name}" WITH (FORCE)')
+    site.run("remove", 0)
+    assert not site.app.folder.exists() and not site.app.traces()
+    assert list((site.app.root / "backups").glob("*.sql")), "its backups are gone too"
+    assert "there is no application" in site.run("remove", 0, "-v")
