@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +20,7 @@ _NO_VARIABLES = frozenset(
     ("and", "else", "if", "import", "in", "is", "not", "or", "true", "false", "none", "True", "False", "None")
 )
 STRATEGIES = {"linear": "linear", "free": "free", "host_pinned": "free"}
+_LARGEST = 10**12
 AUTO = "auto"  # rollback: auto
 ORDERS = ("inventory", "reverse_inventory", "sorted", "reverse_sorted", "shuffle", "random")
 
@@ -127,8 +127,10 @@ def _number(value: Any) -> Any:
             value = float(value) if "." in value else int(value)
         except ValueError:
             raise _Wrong from None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _Wrong
+    if not -_LARGEST <= value <= _LARGEST:  # nor is what is no number
+        raise _Wrong("a number of seconds, times or hosts")
     return value
 
 
