@@ -234,7 +234,7 @@ def _many(words: Mapping[str, str | list[str]], key: str) -> list[str]:
 
 
 def _one(words: Mapping[str, str | list[str]], key: str) -> str:
-    value = words.get(key, "")
+    value = words.get(key) or ""  # paramiko makes None of `ProxyCommand none`
     return value[0] if isinstance(value, list) else str(value)
 
 

@@ -72,7 +72,8 @@ class Field:
         self.peers = home()
         others = ("ANSIBLE_", "PYTHON", "PYTEST", "IKOMA_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
-        self._environment = {**kept, "ANSIBLE_CONFIG": str(folder / "ansible.cfg")}
+        own = {"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_HOME": str(folder / "ansible")}
+        self._environment = {**kept, **own, "LC_ALL": "C.UTF-8"}
         # An installed package is compiled; the unmeasured run does that here, outside of the checkout.
         self._ours = {**self._environment, "PYTHONPATH": str(CHECKOUT), "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
 
