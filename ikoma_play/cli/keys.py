@@ -149,7 +149,8 @@ class Place:
     def rotate(self, name: str, seconds: float) -> str:
         """A key's new value. The platform's own changes in .env, once the old one is known to stay valid."""
         if name != api_keys.PLATFORM:
-            return self.file.change(lambda keys: keys.rotate(name, seconds))
+            shown = api_keys.new()
+            return self.file.change(lambda keys: (keys.rotate(name, seconds, shown), shown))
         old = self.api_key_hash()
         if old is None:
             raise UsageError(

@@ -4,7 +4,7 @@ The file is JSON, for its owner only, and small. Changes are made to the whole o
 
     keys = Keys.parse(text)
     keys, shown = keys.create("ci", Access.OPERATOR, applications=["shop"])     `shown` is the key itself, once
-    keys, shown = keys.rotate("ci", grace=3600.0)                               the old one is valid for an hour more
+    keys = keys.rotate("ci", 3600.0, new())                                     the old one is valid for an hour more
     keys = keys.revoke("ci")
     keys.find(presented)                                                        the key's record, or None
 """
@@ -151,10 +151,10 @@ class Keys:
         made = Key(name, access.label, sha256(shown), now, expires, tuple(hosts), tuple(applications))
         return self._with(made), shown
 
-    def rotate(self, name: str, grace: float = GRACE) -> tuple[Keys, str]:
-        """The keys with a new value for one, and that value; the old one stays valid for `grace` seconds."""
-        key, now, shown = self._named(name), time.time(), new()
-        return self._with(replace(key, sha256=sha256(shown), retiring=_retired(key, now, grace))), shown
+    def rotate(self, name: str, grace: float, shown: str) -> Keys:
+        """The keys with a new value, `shown`, for one; the old one stays valid for `grace` seconds."""
+        key, now = self._named(name), time.time()
+        return self._with(replace(key, sha256=sha256(shown), retiring=_retired(key, now, grace)))
 
     def retire_platform(self, old: str, grace: float = GRACE) -> Keys:
         """The keys once API_KEY_HASH is another than `old`, which stays valid for `grace` seconds more."""

@@ -51,6 +51,7 @@ TOOLS = Toolbox(
         ),
         "ikoma_play.tools.diagnosis": ("apps.diagnose", "platform.disk", "platform.prune"),
         "ikoma_play.tools.notification": ("platform.notify", "platform.notifications"),
+        "ikoma_play.tools.security": ("keys.rotate", "keys.revoke", "audit.review"),
         # Ansible's names from here on.
         "ikoma_play.tools.general.saying": ("debug", "assert", "fail", "ping"),
         "ikoma_play.tools.general.variables": ("set_fact", "include_vars"),

@@ -11,7 +11,7 @@ import pytest
 
 from ikoma_play.errors import NotFound, Refused, StepError, Unavailable
 from ikoma_play.model import Access
-from ikoma_play.platform.api_keys import Keys, platform_hash, sha256
+from ikoma_play.platform.api_keys import Keys, new, platform_hash, sha256
 from ikoma_play.platform.key_file import KeyFile
 
 
@@ -38,13 +38,14 @@ def test_limits_to_hosts_and_applications() -> None:
 
 def test_rotation_leaves_the_old_key_for_a_while() -> None:
     keys, first = Keys().create("ci", Access.OPERATOR)
-    keys, second = keys.rotate("ci", grace=100)
-    keys, third = keys.rotate("ci", grace=50)
+    second, third, fourth = new(), new(), new()
+    keys = keys.rotate("ci", 100, second)
+    keys = keys.rotate("ci", 50, third)
     now = time.time()
     assert all(keys.find(each) for each in (first, second, third))
     assert [keys.find(each, now=now + 60) is not None for each in (first, second, third)] == [True, False, True]
     assert keys.find(first, now=now + 101) is None
-    keys, fourth = keys.rotate("ci", grace=0)
+    keys = keys.rotate("ci", 0, fourth)
     assert keys.find(third) is None and keys.find(fourth) and keys.find(first)
     assert keys.revoke("ci", only_old=True).find(first) is None
     assert keys.revoke("ci").find(fourth) is None
@@ -75,7 +76,7 @@ def test_names_that_cannot_be() -> None:
         keys.create("ci", Access.ADMIN)
     with pytest.raises(Refused, match="expired"):
         keys.create("late", Access.ADMIN, expires=time.time() - 1)
-    for wrong in (lambda: keys.rotate("cli"), lambda: keys.revoke("cli")):
+    for wrong in (lambda: keys.rotate("cli", 0, new()), lambda: keys.revoke("cli")):
         with pytest.raises(NotFound) as caught:
             wrong()
         assert "ci" in caught.value.remedy
@@ -83,7 +84,7 @@ def test_names_that_cannot_be() -> None:
 
 def test_what_is_written_is_read_back() -> None:
     keys, _ = Keys().create("ci", Access.OPERATOR, expires=time.time() + 9, hosts=["a"], applications=["b", "c"])
-    keys, _ = keys.rotate("ci")
+    keys = keys.rotate("ci", 60, new())
     assert Keys.parse(keys.text) == keys
     assert Keys.parse("") == Keys() == Keys.parse("\n")
 

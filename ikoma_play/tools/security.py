@@ -1,0 +1,161 @@
+"""The server's keys, and what its audit log has to say."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..audit import reading, verifying
+from ..audit.entries import ERROR, timestamp
+from ..errors import AuditError, Refused, StepError
+from ..model import Access, Outcome, changed, ok
+from ..platform import api_keys, envfile
+from ..platform.settings import Settings, settings
+from ..tool import Scope, tool
+from ..transport.base import Transport
+
+NEWEST = 20  # failures that are listed
+SUSPICIOUS = 3  # failed attempts to log in, from one address
+
+
+@tool("keys.rotate", access=Access.ADMIN, changes=True, repeatable=False)
+def rotate(
+    on: Transport, name: str, save_to: str, grace: float = api_keys.GRACE, *, scope: Scope | None = None
+) -> Outcome:
+    """Give a key of the server a new value, written to a file of its own; the old one stays valid for a while.
+
+    The new value counts before it is in the file, so that whoever reads it there has a key that opens; whoever has
+    the old one is let in until the grace period is over.
+
+    name: the key; `platform` is that of API_KEY_HASH in the platform's .env
+    save_to: the file on the host that takes the new key, for its owner only
+    grace: seconds for which the old one stays valid
+    """
+    found = settings(on)
+    keys, env = _keys(on, found), envfile.read(on, found.env_file)
+    shown = api_keys.new()
+    if scope is not None:
+        scope.keep_secret(shown)
+    result = {"name": name, "savedTo": save_to, "oldValidUntil": timestamp(time.time() + max(grace, 0.0))}
+    if name == api_keys.PLATFORM:
+        old = api_keys.platform_hash(env.values)
+        if old is None:
+            raise Refused(f"{found.env_file} has no API_KEY_HASH", remedy="See: ikoma-play keys list")
+        made = keys.retire_platform(old, grace)
+        env.merge({"API_KEY_HASH": api_keys.sha256(shown)})
+    else:
+        made = keys.rotate(name, grace, shown)
+    folder = posixpath.dirname(save_to)
+    if (not save_to.startswith("/") and not on.local) or on.stat(folder or ".", follow=True) is None:
+        raise Refused(f"there is no directory {folder} for the new key", remedy="Name a file in one that is there.")
+    if not on.dry:
+        on.write(_file(found), made.text.encode(), envfile.MODE)
+        if name == api_keys.PLATFORM:
+            envfile.write(on, found.env_file, env)
+        on.write(save_to, f"{shown}\n".encode(), envfile.MODE)
+    return changed(result, f"the new key is in {save_to}, and counts")
+
+
+@tool("keys.revoke", access=Access.ADMIN, changes=True)
+def revoke(on: Transport, name: str, only_old: bool = False) -> Outcome:
+    """Make a key of the server invalid at once.
+
+    name: the key
+    only_old: only the values that were rotated away; the new one stays
+    """
+    found = settings(on)
+    keys = _keys(on, found)
+    if name not in keys.by_name and name != api_keys.PLATFORM:
+        return ok({"name": name}, "there is no such key")
+    made = keys.revoke(name, only_old)
+    if made == keys:
+        return ok({"name": name}, "nothing of it was valid any more")
+    if not on.dry:
+        on.write(_file(found), made.text.encode(), envfile.MODE)
+    return changed({"name": name}, "the former values are revoked" if only_old else "the key is revoked")
+
+
+@tool("audit.review", access=Access.ADMIN, changes=False)
+def review(on: Transport, days: float = 90.0, log: str | None = None, key_file: str | None = None) -> Outcome:
+    """Tell what the audit log has of the last days: failures, callers, applications, and whether it is whole.
+
+    Unusual are callers that the log did not know before, addresses with several failed attempts to log in, and
+    whatever happened to the log itself.
+
+    days: how far to look back
+    log: the log, a file of the runner; default AUDIT_LOG, else that of the host
+    key_file: the key that the log is chained with, a file of the runner
+    """
+    path = Path(log or os.environ.get("AUDIT_LOG") or settings(on).audit_log)
+    try:
+        key = Path(key_file).read_bytes().strip() if key_file else b""
+    except OSError as error:
+        raise StepError(f"{key_file} cannot be read: {error.strerror}", remedy="Name the chain's key file.") from None
+    try:
+        entries = reading.newest(path, reading.Wanted(), None)
+        verified = verifying.verify(path, key)
+    except AuditError as error:
+        raise StepError(error.message, remedy=error.remedy) from None
+    since = timestamp(time.time() - days * 86400)
+    recent = [entry for entry in entries if entry["timestamp"] >= since]
+    before = {entry["key"] for entry in entries if entry["timestamp"] < since}
+    failures = [entry for entry in recent if entry["result"] == ERROR]
+    result: dict[str, Any] = {
+        "log": str(path),
+        "whole": not verified.findings,
+        "findings": [str(finding) for finding in verified.findings],
+        "known": f"{verified.number}:{verified.hash}",
+        "since": since,
+        "calls": len(recent),
+        "failed": len(failures),
+        "failures": [_shown(entry) for entry in failures[-NEWEST:]],
+        "byApplication": _counted(recent, lambda entry: str(entry["arguments"].get("appName") or "")),
+        "byCaller": _counted(recent, lambda entry: str(entry["key"] or "")),
+        "unusual": _unusual(recent, before, [str(finding) for finding in verified.findings]),
+    }
+    return ok(result, f"{len(recent)} calls, {len(failures)} failed, {len(result['unusual'])} things to look at")
+
+
+def _unusual(recent: Sequence[dict[str, Any]], before: set[Any], findings: Sequence[str]) -> list[str]:
+    told = [f"the log is not as it was written: {finding}" for finding in findings]
+    if before:
+        fresh = sorted({str(entry["key"]) for entry in recent if entry["key"] and entry["key"] not in before})
+        told += [f"the caller {key} was never seen before" for key in fresh]
+    failed = Counter(entry["arguments"].get("address") for entry in recent if entry["capability"] == "authentication")
+    told += [
+        f"{times} failed attempts to log in from {where}" for where, times in failed.items() if times >= SUSPICIOUS
+    ]
+    told += [f"{entry['timestamp']}: {entry['error']}" for entry in recent if entry["capability"].startswith("audit.")]
+    return told
+
+
+def _counted(entries: Sequence[dict[str, Any]], name: Any) -> dict[str, dict[str, int]]:
+    """Calls and failures by a name that entries have; those without are left out."""
+    found: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        if of := name(entry):
+            count = found.setdefault(of, {"calls": 0, "failed": 0})
+            count["calls"] += 1
+            count["failed"] += entry["result"] == ERROR
+    return dict(sorted(found.items()))
+
+
+def _shown(entry: dict[str, Any]) -> dict[str, Any]:
+    names = ("timestamp", "capability", "host", "key", "error", "requestId")
+    return {**{name: entry.get(name) for name in names}, "appName": entry["arguments"].get("appName")}
+
+
+def _file(found: Settings) -> str:
+    return posixpath.join(posixpath.dirname(found.env_file), api_keys.FILE)
+
+
+def _keys(on: Transport, found: Settings) -> api_keys.Keys:
+    path = _file(found)
+    if on.stat(path, follow=True) is None:
+        return api_keys.Keys()
+    return api_keys.Keys.parse(on.read(path).decode("utf-8", "replace"), path)
