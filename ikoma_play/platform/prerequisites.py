@@ -83,7 +83,7 @@ def _key(on: Transport) -> tuple[bool, str]:
     there = on.stat(path, follow=True)
     values = envfile.read(on, path).values
     if api_keys.platform_hash(values) is None and not on.exists(posixpath.join(posixpath.dirname(path), api_keys.FILE)):
-        return False, f"{path} gives no API_KEY_HASH. Make a key: ikoma-play keys create, or the playbook platform"
+        return False, f"{path} gives no API_KEY_HASH. Make a key: ikoma-play keys create"
     if there is not None and there.mode & 0o077:
         return False, f"{path} can be read by others (mode {there.mode:04o}). chmod 600 it"
     return True, f"a key is known by its hash in {posixpath.dirname(path)}"
