@@ -162,7 +162,7 @@ def test_what_comes_of_it(row: dict[str, Any], fort: Fort) -> None:
 
 LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 SHELL = "x; touch {canary} #$(touch {canary})`touch {canary}`|touch {canary}&touch {canary}\n touch {canary}"
-TEMPLATE = "{{ lookup('pipe', 'touch {canary}') }}{{ 7 * 191 }}{% set x = cycler.__init__.__globals__.os %}"
+TEMPLATE = "{{ lookup('pipe', 'touch {canary}') }}{{ 11111 * 9091 }}{% set x = cycler.__init__.__globals__.os %}"
 SQL = "x'; CREATE TABLE ikoma_pwned (); --\"; CREATE TABLE ikoma_pwned (); --$$; CREATE TABLE ikoma_pwned (); --"
 # Of the general tools, which are an administrator's, those that work on files and addresses; the others run what they
 # are told, which is what they are for, or change the machine that the tests run on.
@@ -204,7 +204,7 @@ def test_what_is_injected_stays_text(target: tuple[Tool, Parameter], kind: str, 
     answer = fort.service.call(tool.name, arguments(tool, parameter, payload, fort.folder / "place"))
     assert answer.status in (200, 400, 500), answer
     assert answer.data.get("code") != "internal", answer
-    assert "1337" not in answer.text, "a template of the attacker was rendered"
+    assert "101010101" not in answer.text, "a template of the attacker was rendered"
     fort.stands(answer.text)
     with psycopg.connect(platform.url.replace("/postgres", "/shop")) as connection:
         found = connection.execute("SELECT count(*) FROM pg_class WHERE relname = 'ikoma_pwned'").fetchone()

@@ -13,6 +13,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from ikoma_play.audit.log import files
 from ikoma_play.audit.verifying import verify
 from tests.parts.applications import WEB
@@ -70,6 +72,7 @@ def memory(service: Service) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
 
+@pytest.mark.timeout(900)
 def test_what_was_answered_is_in_the_audit_log_once(tmp_path: Path, busybox: str) -> None:
     with serving(tmp_path) as service:
         service.call("apps.init", {"appName": "shop"})
