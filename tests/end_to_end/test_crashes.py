@@ -41,7 +41,9 @@ class Place:
 
     def begun(self, app: str) -> bool:
         done = self.ikoma(self.sandbox.folder, "runs", "show", "--json")
-        return done.code == 0 and f"app={app}" in json.loads(done.text)["options"]["given"]["extra_vars"]
+        # The newest may be a call of one tool, where the deployment was killed before it was written down.
+        given = json.loads(done.text)["options"].get("given", {}) if done.code == 0 else {}
+        return f"app={app}" in given.get("extra_vars", ())
 
     def stop(self, app: str) -> None:
         """Make room: what has been compared need not run on."""
@@ -56,7 +58,7 @@ class Place:
             for name, content in files_below(folder).items()
             if not name.startswith(".ikoma/releases/") and name != ".ikoma/env.json" and "__pycache__" not in name
         }
-        (release,) = (json.loads(path.read_text()) for path in releases.iterdir())
+        (release,) = (json.loads(path.read_text()) for path in releases.glob("[0-9]*Z-????.json"))
         run = json.loads(self.ikoma(self.sandbox.folder, "runs", "show", "--json", expect=0).text)
         return {
             "files": files,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,11 @@ import pytest
 from tests.parts.command import CHECKOUT
 from tests.parts.platform import Platform
 from tests.parts.sshd import servers
+from tests.parts.undone import difference, failing_after, steps
 from tests.parts.web import ask_json
 
 from .conftest import DockerHost, make_docker_host
+from .test_docker_undone import GUESTBOOK, state
 
 Fleet = dict[str, DockerHost]
 
@@ -52,6 +55,30 @@ def test_the_deploy_on_two_hosts(fleet: Fleet) -> None:
         assert ask_json(f"{host.url}/health")[0] == 200, f"{name} does not answer\n{first}"
     again = alpha.ikoma("run", "deploy", "-i", "../hosts.yml", "--json")
     assert {name: again.recap[name]["changed"] for name in fleet} == {"alpha": 0, "beta": 0}, again
+
+
+def test_a_deploy_that_fails_on_one_host_is_undone_on_both(fleet: Fleet, tmp_path: Path) -> None:
+    """`rollback_scope: all`: a release belongs on all hosts or none."""
+    source = tmp_path / "second"
+    shutil.copytree(GUESTBOOK, source)
+    (source / "migrations/003_add_mood.sql").write_text("ALTER TABLE entries ADD mood text;\n")
+    server = source / "guestbook/server.py"
+    server.write_text(server.read_text() + "# second\n")
+    step = next(step for step in steps() if step.tool == "artifact.verify_release")
+    playbook = failing_after(step, tmp_path / "failing")
+    playbook.write_text(playbook.read_text().replace("  hosts: apps\n", "  hosts: apps\n  rollback_scope: all\n"))
+    injected = tmp_path / "failing/roles/verify/tasks/main.yml"
+    text = injected.read_text().replace("msg: injected", "msg: injected\n  when: inventory_hostname == 'beta'")
+    injected.write_text(text)
+    before = {name: state(host) for name, host in fleet.items()}
+    words = ("-i", "../hosts.yml", "-e", f"source={source}", "--json")
+    done = fleet["alpha"].ikoma("run", str(playbook), *words, expect=3)
+    assert {name: done.recap[name]["failed"] for name in fleet} == {"alpha": 0, "beta": 1}, done
+    for name, host in fleet.items():
+        after = state(host)
+        for what, was in before[name].items():
+            assert after[what] == was, f"{what} of {name} differ\n{difference(was, after[what])}\n{done}"
+        assert ask_json(f"{host.url}/health")[0] == 200, f"{name} does not answer\n{done}"
 
 
 def test_tools_tell_what_is_so_over_there(fleet: Fleet) -> None:
