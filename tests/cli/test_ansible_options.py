@@ -1,0 +1,105 @@
+"""The options that people know from ansible-playbook, each with what it does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.parts.command import CHECKOUT, Ikoma
+
+PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: one, debug: {msg: "{{ a | default('-') }} {{ b | default('-') }} {{ c | default('-') }}"}, tags: x}
+    - {name: two, command: id -un, changed_when: false, register: r, tags: y}
+    - {name: three, debug: {msg: "by {{ r.stdout | default('nobody') }}"}}
+"""
+FAILING = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {command: "true", notify: told}
+    - {fail: {msg: enough}}
+  handlers: [{name: told, debug: {msg: the handler ran}}]
+"""
+LOCAL = ("-i", "h1,", "--connection", "local")
+
+
+@pytest.fixture
+def ikoma(tmp_path: Path) -> Ikoma:
+    (tmp_path / "p.yml").write_text(PLAYBOOK)
+    (tmp_path / "failing.yml").write_text(FAILING)
+    (tmp_path / "v.json").write_text('{"c": "of the file"}')
+    return Ikoma(tmp_path)
+
+
+def test_several_inventories_and_three_forms_of_variables(ikoma: Ikoma) -> None:
+    words = ("-i", "h1,", "-i", "h2,", "-c", "local", "-e", "a=1", "-e", '{"b": 2}', "--extra-vars", "@v.json")
+    out = ikoma("run", "p.yml", *words).out
+    assert out.count("1 2 of the file") == 2 and "PLAY all (h1, h2)" in out
+    assert "yaml - -" in ikoma("run", "p.yml", *LOCAL, "-e", "{a: yaml}").out
+
+
+def test_begin_at_a_step(ikoma: Ikoma) -> None:
+    out = ikoma("run", "p.yml", *LOCAL, "--start-at-task", "three").out
+    assert "by nobody" in out and "] one" not in out
+    assert "h1: ok=1" in out
+
+
+@pytest.mark.parametrize(
+    ("option", "says", "says_not"),
+    [
+        ("--list-tasks", ["one", "two", "three", "[y]"], ["hosts (1)"]),
+        ("--list-hosts", ["hosts (1):", "h1"], ["two"]),
+        ("--list-tags", ["tags: x, y"], ["two"]),
+        ("--syntax-check", ["p.yml: no faults"], ["two"]),
+    ],
+)
+def test_looking_runs_nothing(ikoma: Ikoma, option: str, says: list[str], says_not: list[str]) -> None:
+    out = ikoma("run", "p.yml", *LOCAL, option).out
+    assert all(text in out for text in says) and not any(text in out for text in says_not)
+    assert "RECAP" not in out and not (ikoma.folder / ".ikoma").exists()
+
+
+def test_handlers_after_a_failure(ikoma: Ikoma) -> None:
+    assert "the handler ran" not in ikoma("run", "failing.yml", *LOCAL, expect=None).out
+    assert "the handler ran" in ikoma("run", "failing.yml", *LOCAL, "--force-handlers", expect=None).out
+
+
+def test_another_user(ikoma: Ikoma) -> None:
+    words = ("--become", "--become-user", "nobody", "--become-method", "sudo")
+    assert "by nobody" in ikoma("run", "p.yml", *LOCAL, *words).out
+    assert "by nobody" in ikoma("run", "p.yml", *LOCAL, "-b", "--become-user", "nobody").out
+
+
+def test_the_password_of_the_vault(ikoma: Ikoma) -> None:
+    (ikoma.folder / "pw").write_text("open sesame\n")
+    (ikoma.folder / "secret.json").write_text(json.dumps({"a": "opened"}))
+    ikoma("vault", "encrypt", "--vault-password-file", "pw", "secret.json")
+    assert "ANSIBLE_VAULT" in (ikoma.folder / "secret.json").read_text()
+    words = ["run", "p.yml", *LOCAL, "-e", "@secret.json", "--json"]
+    steps = ikoma(*words, "--vault-password-file", "pw").steps("ok")
+    assert steps == ["one", "two", "three"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ikoma_play", *words, "--ask-vault-pass"], input="open sesame\n", text=True,
+        capture_output=True, cwd=ikoma.folder, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, check=False,
+        start_new_session=True, timeout=200,  # without a terminal the answer comes from standard input
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Vault password" in done.stderr and "open sesame" not in done.stdout + done.stderr
+    assert ikoma(*words, expect=4).code == 4, "without a password it is closed"
+
+
+def test_roles_on_the_path(ikoma: Ikoma, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere/r/tasks").mkdir(parents=True)
+    (tmp_path / "elsewhere/r/tasks/main.yml").write_text("- debug: {msg: from the path}\n")
+    (tmp_path / "roles.yml").write_text("- {hosts: all, gather_facts: false, roles: [r]}\n")
+    ikoma("run", "roles.yml", *LOCAL, expect=4)
+    found = Ikoma(tmp_path, {"ANSIBLE_ROLES_PATH": f"/nowhere:{tmp_path}/elsewhere"})("run", "roles.yml", *LOCAL)
+    assert "from the path" in found.out
