@@ -19,6 +19,14 @@ _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:_|__|-+)[a-z0-9]+)*")
 _LONGEST_TAG = 128
 
 
+def preload(on: Transport) -> None:
+    """Begin to import what the other functions need, beside whatever comes next."""
+    if _in_containers(on):
+        from . import engine
+
+        engine.preload()
+
+
 def keep(on: Transport, app: str, release: str, images: Mapping[str, str]) -> None:
     """Name the images, by service, as the release's."""
     if not _in_containers(on) or not images:

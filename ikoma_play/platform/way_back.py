@@ -73,6 +73,7 @@ def find(on: Transport, app: str, wanted: str = "", backup: str = "", keep_datab
 
     Raises NotFound (no such release, no fitting backup, nothing to put the source back from), Refused (the chosen
     backup is damaged)."""
+    release_images.preload(on)
     known = releases.all_of(on, app)
     if not known:
         raise NotFound(
