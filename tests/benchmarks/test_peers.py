@@ -16,7 +16,7 @@ WORK = FULL if LONG else workloads(commands=50, templates=10, fleet=5, local=20,
 ROUNDS = {OURS: 3, PYINFRA: 2}  # of all others one: they are slow, and far behind
 # At least so many times faster than ansible-core with pipelining and ControlPersist, and than the fastest peer.
 LEAST = {
-    "command": (25, 5) if LONG else (12, 2.2),
+    "command": (25, 5) if LONG else (9, 1.7),
     "template": (40, 10) if LONG else (5, 1.5),
     "fleet": (30, 2.5) if LONG else (5, 1.1),
     "local": (50, 4) if LONG else (7, 1.3),
