@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,6 +135,14 @@ def opened() -> Store:
         return open_store(default_url())
     except JournalError as error:
         raise UsageError(f"nothing was run: {error.message}", remedy=error.remedy, evidence=error.evidence) from None
+
+
+def lost_hosts() -> str:
+    """The hosts on which the newest run failed, as a pattern. Raises UsageError."""
+    from ..journal import again
+
+    with closing(existing()) as store:
+        return ",".join(again.lost_hosts(store))
 
 
 def existing() -> Store:

@@ -54,7 +54,9 @@ inventory_sources = click.option(
 )  # fmt: skip
 inventory = together(
     inventory_sources,
-    click.option("-l", "--limit", "--subset", metavar="PATTERN", help="Only hosts that match this pattern too."),
+    click.option("-l", "--limit", "--subset", metavar="PATTERN",
+        help="Only hosts that match this pattern too; run takes @retry for those on which the last run failed.",
+   ),
     vault_passwords,
 )  # fmt: skip
 variables = click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from ..model import Report
 from ..tools import TOOLS
 from . import faults, journaling, loading, options, sources, status
 from .options import MASKED
-from .run import carried_out
+from .run import REHEARSING, carried_out
 
 if TYPE_CHECKING:
     from ..journal.past import Past, Recorded
@@ -70,7 +71,8 @@ def go_on(name: str | None, given: dict[str, Any], undo: bool, behalf: Behalf | 
     asked = again.asked(past.row)
     _demand_place(asked, past.run)
     settings = {**of_options(), **asked["given"], **{each: given[each] for each in _TAKEN}}
-    settings["extra_vars"] = _extra_vars(past.row, asked["given"]["extra_vars"], given["extra_vars"])
+    kept = [*asked["given"]["extra_vars"], *([json.dumps(REHEARSING)] if asked["given"].get("rehearse") else [])]
+    settings["extra_vars"] = _extra_vars(past.row, kept, given["extra_vars"])
     loaded = loading.load(settings["playbooks"], settings["inventory"], settings["extra_vars"])
     if loaded.warnings and not given["as_json"]:
         faults.show(loaded.warnings)
@@ -111,8 +113,6 @@ def _demand_place(asked: Mapping[str, Any], run: str) -> None:
 
 def _extra_vars(row: Row, kept: Sequence[str], given: Sequence[str]) -> list[str]:
     """The options `-e` of the run, with what was secret in them given once more."""
-    import json
-
     values = [option for option in kept if MASKED not in option] + list(given)
     missing = [name for name in json.loads(row["variables"]) if name not in sources.extra_vars(values)]
     if missing and not sys.stdin.isatty():

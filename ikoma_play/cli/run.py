@@ -55,6 +55,8 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
     loaded = loading.load(playbooks, given["inventory"], (*given["extra_vars"], *rehearsing))
     if rehearsing:
         demand_rehearsal(loaded.playbooks)
+    if given["limit"] == "@retry":
+        given["limit"] = journaling.lost_hosts()
     if lists.wanted(given):
         return lists.show(lists.planned(loaded, given, str(shipped.playbooks())), given)
     if loaded.warnings and not given["as_json"]:

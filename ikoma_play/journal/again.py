@@ -29,6 +29,24 @@ def find(store: Store, run: str | None) -> Row:
     raise UsageError(f"{run} {what}", remedy="See: ikoma-play runs list")
 
 
+def lost_hosts(store: Store) -> list[str]:
+    """The hosts on which the newest run failed or that it could not reach; those of a run that died are all that
+    have begun a step and come to no end. Raises UsageError where there is none."""
+    row = find(store, None)
+    report = json.loads(row["report"]) if row["report"] else None
+    if report is not None:
+        lost = [name for name, recap in report["hosts"].items() if recap["failed"] or recap["unreachable"]]
+    else:
+        open_ = (step["host"] for step in store.read("steps_of", run=row["id"]) if step["state"] in _LOST)
+        lost = list(dict.fromkeys(open_))
+    if not lost:
+        raise UsageError(f"no host failed in the newest run, {row['id']}", remedy="See: ikoma-play runs show")
+    return lost
+
+
+_LOST = ("started", "failed", "unreachable")
+
+
 def state(row: Row) -> str:
     """The run's state in words; a run whose process has ended without a word has died."""
     if row["state"] != "running":

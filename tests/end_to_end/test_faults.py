@@ -58,7 +58,7 @@ def started(ikoma: Ikoma, *words: str) -> subprocess.Popen[str]:
 
 
 def test_the_journals_disk_fills_up(tmp_path: Path) -> None:
-    with SmallDisk(tmp_path / "disk", "800k") as disk:
+    with SmallDisk(tmp_path / "disk", "8m") as disk:
         ikoma = Ikoma(tmp_path, {"IKOMA_STATE": f"sqlite:{disk}/journal.db"})
         fills = f"    - {{name: Fills, shell: 'dd if=/dev/zero of={disk}/fill bs=4k || true', args: {{creates: x}}}}\n"
         many = "".join(f"    - {{name: s{each}, debug: {{msg: '{'x' * 2000}'}}}}\n" for each in range(30))

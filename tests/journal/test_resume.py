@@ -122,6 +122,22 @@ def test_only_what_failed_is_tried_again_on_several_hosts(ikoma: Ikoma) -> None:
     assert sorted(log(ikoma)) == ["a1", "a2", "b1", "b2", "c1", "c2"]
 
 
+def test_a_run_is_limited_to_where_the_last_one_failed(ikoma: Ikoma) -> None:
+    (ikoma.folder / "inventory.yml").write_text(
+        "all: {vars: {ansible_connection: local}, hosts: {a: {}, b: {}, c: {}}}\n"
+    )
+    test = "test {{ inventory_hostname }} = b -o -e fine"
+    steps = f"    - {{name: Needs, shell: 'echo {{{{ inventory_hostname }}}} >> log; {test}'}}"
+    book(ikoma, steps, head=HEAD.replace("localhost", "all"))
+    assert "there is no journal" in ikoma("run", "p.yml", "-l", "@retry", expect=1).err
+    ikoma("run", "p.yml", expect=2)
+    (ikoma.folder / "fine").touch()
+    (ikoma.folder / "log").unlink()
+    ikoma("run", "p.yml", "-l", "@retry", expect=0)
+    assert sorted(log(ikoma)) == ["a", "c"]
+    assert "no host failed" in ikoma("run", "p.yml", "-l", "@retry", expect=1).err
+
+
 def test_an_edited_playbook_is_told_and_what_reads_the_same_is_known(ikoma: Ikoma) -> None:
     path = book(ikoma, "    - {name: One, shell: echo one >> log}\n    - {name: Broken, command: 'false'}")
     ikoma("run", "p.yml", expect=2)
