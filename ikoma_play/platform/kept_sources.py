@@ -180,9 +180,9 @@ def forget_others(on: Transport, app: str, keys: Collection[str]) -> list[str]:
 
 
 def _demand(on: Transport, app: str, key: str, place: str) -> None:
-    if not on.exists(place):
+    if not key or not on.exists(place):
         raise NotFound(
-            f"the source {key[:12]} of {app} is not kept any more",
+            f"the source {key[:12] or 'of that release'} of {app} is not kept",
             remedy="Go back to another release (artifact.releases), or put the source in place with apps.source.",
         )
     if not sound(on, app, key):

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from ..arguments import AppName, Count, GitRef, Seconds, ServiceName
-from ..errors import IkomaError, NotFound, StepError
+from ..errors import IkomaError, NotFound, Refused, StepError
 from ..model import Access, Outcome, Progress, changed, ok
 from ..platform import (
     app_env,
@@ -213,9 +213,11 @@ def source_restore(on: Transport, app_name: AppName, release: GitRef, *, scope: 
     """
     back = releases.find(on, app_name, release)
     guard(on, app_name, scope)
-    if back.kept and (kept_sources.sound(on, app_name, back.kept) or not (back.source and back.commit)):
+    try:
         placed = kept_sources.put_back(on, app_name, back.kept)
-    else:
+    except (NotFound, Refused):
+        if not (back.source and back.commit):
+            raise
         placed = sources.put_in_place(on, app_name, back.source, back.commit)
     message = f"the source of {back.version} {'put back' if placed.changed else 'is in place'}"
     result = {"success": True, "message": message, "release": back.id, "commit": placed.commit, "files": placed.files}

@@ -97,7 +97,7 @@ def test_a_copy_that_was_changed_is_refused(on: Transport, app: Path, tmp_path: 
     with pytest.raises(Refused):
         kept_sources.put_back(on, "shop", first)
     assert (app / "src/code.py").read_text() == "two", "the present source must stay"
-    with pytest.raises(NotFound, match="not kept any more"):
+    with pytest.raises(NotFound, match="is not kept"):
         kept_sources.put_back(on, "shop", "0" * 40)
 
 

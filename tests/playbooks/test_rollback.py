@@ -106,9 +106,9 @@ def resize(disk: Path, size: str) -> None:
 def test_postgresql_restarted_in_the_middle(released: Released) -> None:
     """The chosen backup takes a while to restore; meanwhile the server dies and comes back."""
     backups = released.host.folder / "backups"
-    newest = max(backups.glob("*.sql"), key=lambda path: path.stat().st_mtime)
+    fitting = Path(released.host.execute("artifact.previous_release")["backupPath"])
     slow = backups / f"{released.host.app}-slow.sql"
-    slow.write_text(newest.read_text() + "\nSELECT pg_sleep(1.5);\n")
+    slow.write_text(fitting.read_text() + "\nSELECT pg_sleep(1.5);\n")
     platform, killed = released.host.platform, threading.Event()
     container = f"{platform.network}-postgres"
 
