@@ -37,11 +37,21 @@ def syntax_fault(error: Any, text: str, name: str) -> Fault:
     opened = getattr(error, "context_mark", None)
     words = next((plain for start, plain in _WORDS if problem.startswith(start)), problem)
     column = mark.column
+    if "nesting depth" in problem:  # newer releases of libyaml give up by themselves
+        return _too_deep(lines[number], Position(name, number + 1, column + 1))
     if not lines[number].strip() and number and mark.line >= len(lines) - 1:  # the end of the file says nothing
         number = max((index for index in range(number) if lines[index].strip()), default=0)
         column = 0
     remedy = _remedy(problem, lines, number, column, opened)
     return Fault("syntax", f"this is not YAML: {words}", Position(name, number + 1, column + 1), remedy)
+
+
+def _too_deep(line: str, position: Position) -> Fault:
+    if re.search(r"(:|-)\s+\{\{", line):
+        place = Position(position.file, position.line, line.index("{{") + 1)
+        remedy = "Put the whole value into quotes."
+        return Fault("unquoted-template", "a value that begins with {{ must be quoted", place, remedy)
+    return Fault("too-deep", "lists and mappings are nested too deeply", position)
 
 
 def _remedy(problem: str, lines: list[str], number: int, column: int, opened: Any) -> str:
