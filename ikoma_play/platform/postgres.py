@@ -208,14 +208,22 @@ class Server:
         label = "label=com.docker.compose.service=" + service
         folder = posixpath.dirname(self.settings.env_file)
         mine = "label=com.docker.compose.project.working_dir=" + folder
-        for filters in ((label, mine), (label,), (f"name=^/{re.escape(service)}$",), (f"publish={self._port_said()}",)):
-            argv = ["docker", "ps", "-q"]
-            for one in filters:
-                argv += ["--filter", one]
-            found = self.on.run(Command(tuple(argv), timeout=30, changes=False))
-            if found.ok and len(found.text.split()) == 1:
-                return found.text.strip()
+        if len(found := self._listed(label, mine)) == 1:
+            return found[0]
+        if self._listed(label, mine, stopped=True):
+            return ""  # it is there and does not run: another project's is none to take in its place
+        for filters in ((label,), (f"name=^/{re.escape(service)}$",), (f"publish={self._port_said()}",)):
+            if len(found := self._listed(*filters)) == 1:
+                return found[0]
         return ""
+
+    def _listed(self, *filters: str, stopped: bool = False) -> list[str]:
+        """The ids of containers that run, or of those that do not run as well."""
+        argv = ["docker", "ps", "-aq" if stopped else "-q"]
+        for one in filters:
+            argv += ["--filter", one]
+        found = self.on.run(Command(tuple(argv), timeout=30, changes=False))
+        return found.text.split() if found.ok else []
 
     def container(self) -> str:
         """The container that the server runs in, "" where it runs in none that Docker knows."""

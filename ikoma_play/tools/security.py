@@ -23,7 +23,13 @@ NEWEST = 20  # failures that are listed
 SUSPICIOUS = 3  # failed attempts to log in, from one address
 
 
-@tool("keys.rotate", access=Access.ADMIN, changes=True, repeatable=False)
+@tool(
+    "keys.rotate",
+    access=Access.ADMIN,
+    changes=True,
+    repeatable=False,
+    lasting="the former key stays valid for its grace period, then it is over",
+)
 def rotate(
     on: Transport, name: str, save_to: str, grace: float = api_keys.GRACE, *, scope: Scope | None = None
 ) -> Outcome:
@@ -61,7 +67,7 @@ def rotate(
     return changed(result, f"the new key is in {save_to}, and counts")
 
 
-@tool("keys.revoke", access=Access.ADMIN, changes=True)
+@tool("keys.revoke", access=Access.ADMIN, changes=True, lasting="a revoked key stays revoked")
 def revoke(on: Transport, name: str, only_old: bool = False) -> Outcome:
     """Make a key of the server invalid at once.
 

@@ -17,7 +17,7 @@ from tests.parts.traces import processes_about
 from .conftest import DockerHost
 
 GUESTBOOK = CHECKOUT / "playbooks/examples/guestbook"
-WRONG, FAULTY, FAILED = 1, 4, 2  # exit codes
+WRONG, FAILED, UNDONE, FAULTY = 1, 2, 3, 4  # exit codes
 
 
 def says(finished: Finished, *words: str) -> None:
@@ -90,7 +90,7 @@ def test_a_port_already_taken(docker_host: DockerHost) -> None:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", docker_host.port))
         holder.listen()
-        done = docker_host.run("deploy", expect=FAILED)
+        done = docker_host.run("deploy", expect=UNDONE)
     says(done, str(docker_host.port), "port")
     assert containers(docker_host) == [], "a container was left behind"
     docker_host.run("deploy")
@@ -101,7 +101,7 @@ def test_a_port_already_taken_on_the_sandbox(bare: Ikoma) -> None:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        done = bare("run", "deploy", "-e", f"port={port}", expect=FAILED)
+        done = bare("run", "deploy", "-e", f"port={port}", expect=UNDONE)
     says(done, str(port), "port")
 
 
@@ -118,19 +118,20 @@ def test_a_service_that_never_becomes_healthy(docker_host: DockerHost, tmp_path:
     sick = sick.replace('["CMD", "python3", "-m", "guestbook.check"]', '["CMD", "python3", "-c", "exit(\'spleen\')"]')
     sick = sick.replace("start_period: 20s", "start_period: 0s").replace("retries: 5", "retries: 1")
     docker_host.write_inventory(source=str(source_with(tmp_path, compose=sick)))
-    done = docker_host.run("deploy", expect=FAILED)
+    done = docker_host.run("deploy", expect=UNDONE)
     says(done, "web", "spleen", "health")
     assert not any(line.endswith("running") for line in containers(docker_host)), "an unhealthy container goes on"
 
 
-def test_a_migration_that_fails_leaves_the_database_as_it_was(docker_host: DockerHost, tmp_path: Path) -> None:
+def test_a_migration_that_fails_leaves_nothing_of_a_first_deploy(docker_host: DockerHost, tmp_path: Path) -> None:
     source = source_with(tmp_path)
     (source / "migrations/003_broken.sql").write_text("CREATE TABLE half (id int);\nCREATE TABEL wrong (id int);\n")
     docker_host.write_inventory(source=str(source))
-    done = docker_host.run("deploy", expect=FAILED)
+    done = docker_host.run("deploy", expect=UNDONE)
     says(done, "003_broken.sql", "TABEL")
-    tables = docker_host.platform.psql(docker_host.app, "SELECT tablename FROM pg_tables WHERE tablename = 'half'")
-    assert tables == "", "half a migration was kept"
+    databases = docker_host.platform.psql("postgres", "SELECT datname FROM pg_database").split()
+    assert docker_host.app not in databases, "the database that this deploy made was left behind"
+    assert not docker_host.place.exists()
 
 
 def test_postgresql_that_refuses(docker_host: DockerHost) -> None:

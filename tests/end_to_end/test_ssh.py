@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,18 @@ def test_a_large_database_passes_through_little_memory(fleet: Fleet) -> None:
 def _peak(host: DockerHost, *words: str) -> tuple[float, Any]:
     """The largest resident size of the runner in megabytes, and what the tool answered."""
     argv = [*host.ikoma.prefix, "-m", "ikoma_play", "exec", *words]
-    out = host.ikoma.folder / "answer"
-    with out.open("wb") as file:
-        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), **host.ikoma.environment}
-        process = subprocess.Popen(argv, cwd=host.ikoma.folder, stdin=subprocess.DEVNULL, stdout=file, env=environment)
-        _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, out.read_text()
-    return used.ru_maxrss / 1024, json.loads(out.read_text())
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), **host.ikoma.environment}
+    # A child's peak counts what it had before exec, which is this process' size: a small one starts it.
+    starter = (
+        "import os, subprocess, sys\n"
+        "started = subprocess.Popen(sys.argv[1:])\n"
+        "_, status, used = os.wait4(started.pid, 0)\n"
+        "print(used.ru_maxrss, file=sys.stderr)\n"
+        "os._exit(os.waitstatus_to_exitcode(status))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", starter, *argv],
+        cwd=host.ikoma.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return int(done.stderr.splitlines()[-1]) / 1024, json.loads(done.stdout)

@@ -101,6 +101,6 @@ def test_a_deploy_ends_with_the_list_and_tells_the_team_once(tmp_path: Path) -> 
             (tmp_path / "more.json").write_text(json.dumps(variables))
             run("backup")
             ticked = run("checklist").text
-            assert ticked.count("[x]") == 7 and "[ ]" not in ticked, ticked
+            assert ticked.count("[x]") == 8 and "[ ]" not in ticked, ticked
         finally:
             run("sandbox-down", "-e", "remove=true")
