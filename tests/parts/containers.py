@@ -35,7 +35,7 @@ class InContainer(ShelledTransport):
         return self.runner.run(replace(command, argv=argv, env={}, cwd=None), on_output)
 
     def tunnel(self, address: str, port: int) -> contextlib.AbstractContextManager[tuple[str, int]]:
-        raise NotImplementedError
+        raise AssertionError(f"the container has no network, so there is no way to {address}:{port}")
 
     def close(self) -> None:
         pass
