@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from ..errors import JournalError
-from .store import Change, Row, migrations, missing, statements
+from .store import Change, Row, missing, outdated, statements
 
 SCHEMA = "ikoma_play"
 PATIENCE = 10  # seconds for connecting, and for waiting on another's lock
@@ -42,13 +42,7 @@ class PostgresStore:
         run = self._connection.execute
         run(sql.SQL("SET lock_timeout = {}").format(f"{PATIENCE}s"))
         run(sql.SQL("SET search_path = {}").format(sql.Identifier(SCHEMA)))
-        version, newest = self._version(), migrations()[-1][0]
-        if version > newest:
-            raise JournalError(
-                f"the journal was made by a newer ikoma-play (schema {version}, this one knows {newest})",
-                remedy="Use that version, or set IKOMA_STATE to another journal.",
-            )
-        if version < newest:
+        if outdated(self._version(), "the journal"):
             with self._connection.transaction():
                 run("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
                 run(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))

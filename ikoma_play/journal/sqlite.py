@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JournalError
-from .store import Change, Row, migrations, missing, statements
+from .store import Change, Row, missing, outdated, statements
 
 PATIENCE = 10.0  # seconds that a writer waits for another
 
@@ -47,14 +47,7 @@ class SqliteStore:
         run("PRAGMA foreign_keys = ON")
         run("PRAGMA synchronous = FULL")
         self._keep_a_log()
-        version = run("PRAGMA user_version").fetchone()[0]
-        newest = migrations()[-1][0]
-        if version > newest:
-            raise JournalError(
-                f"the journal {self.path} was made by a newer ikoma-play (schema {version}, this one knows {newest})",
-                remedy="Use that version, or set IKOMA_STATE to another journal.",
-            )
-        if version < newest:
+        if outdated(run("PRAGMA user_version").fetchone()[0], f"the journal {self.path}"):
             with self._transaction():
                 for number, texts in missing(run("PRAGMA user_version").fetchone()[0]):
                     for text in texts:

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..errors import JournalError
+
 HERE = Path(__file__).parent
 
 Row = dict[str, Any]
@@ -50,6 +52,17 @@ def statements() -> Mapping[str, str]:
 def migrations() -> Sequence[tuple[int, str]]:
     """The files that make the schema, in order: number and text."""
     return [(int(path.name[:3]), path.read_text("utf-8")) for path in sorted((HERE / "schema").glob("*.sql"))]
+
+
+def outdated(version: int, journal: str) -> bool:
+    """Whether a schema of this version lacks something. Raises JournalError where it is newer than we know."""
+    newest = migrations()[-1][0]
+    if version > newest:
+        raise JournalError(
+            f"{journal} was made by a newer ikoma-play (schema {version}, this one knows {newest})",
+            remedy="Use that version, or set IKOMA_STATE to another journal.",
+        )
+    return version < newest
 
 
 def missing(version: int) -> Iterator[tuple[int, list[str]]]:
