@@ -17,7 +17,10 @@ def main() -> int:
     gc.disable()  # what is loaded at start stays, so looking through it is lost time; a run enables it again
     from .cli.main import main as run
 
-    return run(sys.argv[1:])
+    try:
+        return run(sys.argv[1:])
+    finally:
+        gc.freeze()  # nor is it looked through at the end, which gives everything back at once
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ def command(name: str, words: tuple[str, ...], **given: Any) -> int:
         connection=options.connection_vars(given),
         roles_path=tuple(sources.roles_path()),
     )
+    gc.freeze()  # what is there by now stays to the end
     gc.enable()
     about = journaling.about_call(tool, given["inventory"])
     with (

@@ -85,6 +85,7 @@ def carried_out(
         chosen = run_options(given, loaded.variables, Asking(watching))
         if behalf is not None:
             chosen = replace(chosen, run=behalf.run, here=behalf.connection)
+        gc.freeze()  # what is there by now stays to the end
         gc.enable()
         with (
             journaling.journal(about, given["lock_timeout"], keep=not given["dry"]) as journal,
