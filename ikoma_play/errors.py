@@ -8,6 +8,7 @@
     │   ├── TimedOut              timed-out          it took longer than it may
     │   ├── NotFound              not-found          an application, file, database or release is not there
     │   ├── Refused               refused            what was asked would break something, so nothing was done
+    │   ├── NotApproved           not-approved       a person was asked and said no
     │   ├── Unhealthy             unhealthy          a service runs but does not answer as it must
     │   ├── Unavailable           unavailable        Docker, PostgreSQL or a disk is not there or does not answer
     │   └── TemplateFailed        template           an expression could not be evaluated
@@ -116,6 +117,10 @@ class NotFound(StepError):
 
 class Refused(StepError):
     code = "refused"
+
+
+class NotApproved(StepError):
+    code = "not-approved"
 
 
 class Unhealthy(StepError):

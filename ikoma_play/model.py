@@ -416,6 +416,40 @@ class StepProgress(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What a step asks a person before the run goes on. `until` is in seconds since the epoch, `role` what an answer
+    needs, `occurrence` which step on the host it is; `number` counts the run's questions, 0 before it is asked."""
+
+    run: str
+    host: str
+    occurrence: str
+    text: str
+    role: Access
+    until: float
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A person's answer to a question; `at` is in seconds since the epoch, `by` a key's name or `cli:` and a user."""
+
+    approved: bool
+    by: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepWaits(Event):
+    """A step waits for a person to answer."""
+
+    step: Step | None = None
+    title: str = ""
+    host: str = ""
+    question: Question | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepRetried(Event):
     step: Step | None = None
     host: str = ""

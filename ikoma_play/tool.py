@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from .model import Access, Fault, Outcome
+from .model import Access, Decision, Fault, Outcome
 
 Function = TypeVar("Function", bound=Callable[..., Outcome])
 Record = Mapping[str, Any]
@@ -58,6 +58,10 @@ class Scope(Protocol):
 
     def keep_secret(self, *values: str) -> None:
         """Never show these values again, in any event, log or answer of this run."""
+
+    def decided(self, question: str, role: Access, timeout: float) -> Decision | None:
+        """What a person with this role says to a question, waited for; None when nobody has answered within
+        `timeout` seconds. Raises StepError where nobody could."""
 
 
 @dataclass(frozen=True, slots=True)

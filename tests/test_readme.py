@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import shlex
 from functools import cache
 from pathlib import Path
@@ -62,9 +63,9 @@ def test_every_command_of_the_readme_exists(words: list[str]) -> None:
 
 
 def test_the_examples_have_no_faults(tmp_path: Path) -> None:
-    inventory, playbook = blocks("", "yaml")
+    inventory, playbook, asking = blocks("", "yaml")
     (tmp_path / "hosts.yml").write_text(inventory)
-    (tmp_path / "playbook.yml").write_text(playbook)
+    (tmp_path / "playbook.yml").write_text(playbook + textwrap.indent(asking, "    "))
     ikoma = Ikoma(tmp_path)
     ikoma("check", "deploy", "-i", "hosts.yml")
     ikoma("check", "playbook.yml", "-i", "hosts.yml")

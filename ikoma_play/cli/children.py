@@ -88,10 +88,11 @@ class Children:
         self._begin(run, wanted, told)
 
     def _begin(self, run: str, wanted: Wanted, told: dict[str, Any]) -> None:
+        around = self._around()
         told["behalf"] = {
             "run": run, "key": wanted.key.name, "role": wanted.role.label, "request": wanted.request,
             "hosts": list(wanted.key.hosts), "applications": list(wanted.key.applications),
-            "noted": {"key": wanted.key.name, "request": wanted.request}, **self._around(),
+            "noted": {"key": wanted.key.name, "request": wanted.request, "audit_log": around["audit_log"]}, **around,
         }  # fmt: skip
         words = tempfile.TemporaryFile()  # noqa: SIM115 - closed where it is read
         process = subprocess.Popen(

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..journal.store import Store
     from .loading import Loaded
 
-_NOT_KEPT = ("as_json", "junit", "profile", "lock_timeout", "syntax_check", "list_hosts", "list_steps", "list_tags")
+_NOT_KEPT = ("as_json", "junit", "profile", "lock_timeout", "await_approval", "syntax_check", "list_hosts",
+             "list_steps", "list_tags")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

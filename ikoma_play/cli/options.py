@@ -87,6 +87,10 @@ lock_timeout = click.option(
     "--lock-timeout", type=click.FloatRange(0), default=0.0, metavar="SECONDS",
     help="How long to wait where another run holds the play's lock or the application; else fail at once.",
 )  # fmt: skip
+await_approval = click.option(
+    "--await-approval", is_flag=True,
+    help="Without a terminal, let `approve` steps wait for: ikoma-play runs approve RUN.",
+)  # fmt: skip
 junit = click.option(
     "--junit", metavar="FILE", type=click.Path(dir_okay=False), help="Write a JUnit XML file for a CI server."
 )

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ..journal.store import Row
     from .behalf import Behalf
 
-_TAKEN = ("diff", "verbosity", "as_json", "lock_timeout", "junit", "profile")  # asked for each time anew
+# Asked for each time anew.
+_TAKEN = ("diff", "verbosity", "as_json", "lock_timeout", "await_approval", "junit", "profile")
 
 _taken = options.together(
     click.argument("run", required=False),
@@ -37,6 +38,7 @@ _taken = options.together(
     ),
     click.option("--skip-unfinished", "unfinished", flag_value="skip", help="Take such a step as done."),
     options.lock_timeout,
+    options.await_approval,
     click.option("-D", "--diff", is_flag=True, help="Show what changes in files."),
     options.as_json,
     options.junit,

@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..model import EMPTY, Observer, Playbook, Report, Step
 from ..tools import TOOLS
 from . import audits, check, faults, journaling, lists, loading, notifying, options, roads, sources, status, views
+from .approving import Approvals
 
 if TYPE_CHECKING:
     from ..journal.past import Past
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @options.become
 @options.connection
 @options.lock_timeout
+@options.await_approval
 @options.as_json
 @options.junit
 @options.profile
@@ -102,6 +104,9 @@ def carried_out(
             more = behalf.observers(journal) if behalf else ()
             observers: list[Observer] = [*journal.observers, *more, *audit, *watching]
             if journal.store is not None:
+                wait = given["await_approval"] or behalf is not None
+                approvals = Approvals(journal.store, past, watching, wait, silent=given["as_json"])
+                chosen = replace(chosen, approvals=approvals)
                 observers += notifying.observers(journal.store, loaded.inventory, loaded.variables)
             return engine.run(
                 loaded.playbooks, loaded.inventory, TOOLS, chosen, observers, roads.connect, journal.locks, past

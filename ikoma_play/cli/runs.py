@@ -31,9 +31,13 @@ class Runs(click.Group):
     """What goes on with a run needs the engine, which lists do not wait for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["list", "show", "resume", "rollback"]
+        return ["list", "show", "approve", "resume", "rollback"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "approve":
+            from . import answering
+
+            return answering.approve
         if cmd_name in ("resume", "rollback"):
             from . import resume
 
@@ -44,7 +48,8 @@ class Runs(click.Group):
 @click.group("runs", cls=Runs, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> int:
-    """What the journal knows of runs: `list` (the default) and `show`; `resume` and `rollback` go on from it.
+    """What the journal knows of runs: `list` (the default) and `show`; `resume` and `rollback` go on from it, `approve`
+    answers one that waits for a person.
 
     The journal is .ikoma/journal.db in this directory, or what IKOMA_STATE says: sqlite:PATH or postgresql://….
     """
@@ -80,11 +85,12 @@ def show(run: str | None, diff: bool, as_json: bool) -> int:
         row = find(store, run)
         steps = store.read("steps_of", run=row["id"])
         notes = store.read("notes_of", run=row["id"])
+        approvals = store.read("approvals_of", run=row["id"])
     if as_json:
-        data = {**_run_data(row), "steps": [_step_data(step) for step in steps], "notes": notes}
+        data = {**_run_data(row), "steps": list(map(_step_data, steps)), "notes": notes, "approvals": approvals}
         click.echo(json.dumps(data, ensure_ascii=False))
         return 0
-    click.echo("\n".join([*_head(row), *_tree(steps, diff), *_notes(notes)]))
+    click.echo("\n".join([*_head(row), *_tree(steps, diff), *_asked(row, approvals), *_notes(notes)]))
     return 0
 
 
@@ -115,7 +121,7 @@ def _tree(steps: Sequence[Row], diff: bool) -> Iterator[str]:
 def _lines(step: Row, several: bool, diff: bool) -> Iterator[str]:
     on = f"  {step['host']}" if several else ""
     came = json.loads(step["outcome"]) if step["outcome"] else {}
-    at = time.strftime("%H:%M:%S", time.localtime(step["started"]))
+    at = _time(step["started"])
     said = "  begun, and nothing is known of its end" if step["state"] == "started" else f"  {duration(_seconds(came))}"
     yield f"    {at}  {MARKS.get(step['state'], '?')} {one_line(step['title'])}{on}{said}"
     failure = came.get("failure")
@@ -126,15 +132,36 @@ def _lines(step: Row, several: bool, diff: bool) -> Iterator[str]:
         yield from (f"                {line}" for _, line in diff_lines(Diff(**each)))
 
 
+def _asked(row: Row, approvals: Sequence[Row]) -> Iterator[str]:
+    """What the run asked people, and who said what."""
+    if approvals:
+        yield "\nAsked"
+    for each in approvals:
+        yield f"    {_time(each['asked'])}  {one_line(each['question'])}"
+        reason = f": {one_line(each['comment'])}" if each["comment"] else ""
+        if each["answer"] in ("yes", "no"):
+            word = "approved" if each["answer"] == "yes" else "refused"
+            yield f"    {_time(each['answered'])}  {word} by {one_line(each['who'])}{reason}"
+        elif each["answer"]:
+            yield f"              {'nobody answered in time' if each['answer'] == 'late' else 'withdrawn'}"
+        else:
+            yield f"              waits for the role {each['role']} until {_when(each['until'])}"
+            yield f"              $ ikoma-play runs approve {row['id']}"
+
+
 def _notes(notes: Sequence[Row]) -> Iterator[str]:
     if notes:
         yield "\nNotes"
     for note in notes:
-        yield f"    {time.strftime('%H:%M:%S', time.localtime(note['at']))}  {one_line(note['text'])}"
+        yield f"    {_time(note['at'])}  {one_line(note['text'])}"
 
 
 def _seconds(came: dict[str, Any]) -> float:
     return float(came.get("seconds", 0.0))
+
+
+def _time(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 def _when(at: float) -> str:

@@ -7,6 +7,7 @@ Every line has `event`, `run` and `at` (seconds since the epoch):
     step_started   step, title, host, kind (step, handler, rollback), arguments
     step_progress  step, host, text, done, total
     undo_recorded  step, host: it is known how what the step changes is undone
+    step_waits     step, title, host, question {number, text, role, until}: for a person
     step_retried   step, host, attempt, of, delay, outcome
     step_finished  step, title, host, kind, arguments, outcome
     warned         message, position
@@ -30,6 +31,7 @@ from ..model import (
     Outcome,
     PlayStarted,
     Position,
+    Question,
     Report,
     RunFinished,
     RunStarted,
@@ -38,6 +40,7 @@ from ..model import (
     StepProgress,
     StepRetried,
     StepStarted,
+    StepWaits,
     UndoRecorded,
     Warned,
 )
@@ -80,6 +83,10 @@ def as_data(event: Event) -> dict[str, Any]:
             }
         case UndoRecorded():
             return {"event": "undo_recorded", **head, "step": _about(event.step), "host": event.host}
+        case StepWaits(question=Question() as asked):
+            question = {"number": asked.number, "text": asked.text, "role": asked.role.label, "until": asked.until}
+            about = {"title": event.title, "host": event.host, "question": question}
+            return {"event": "step_waits", **head, "step": _about(event.step), **about}
         case StepRetried():
             about = {"attempt": event.attempt, "of": event.of, "delay": event.delay}
             came = {"outcome": outcome(event.outcome)} if event.outcome else {}

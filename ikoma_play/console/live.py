@@ -185,6 +185,10 @@ class LiveView:
                 return Padding(Text(f"{line.text}: {line.note}", "yellow"), (0, 0, 0, 4))
             case "warning":
                 return Text.assemble("\n", ("warning: ", "bold yellow"), line.text, (f"  {line.note}", "bright_black"))
+            case "waiting":
+                return Padding(
+                    Text.assemble((line.text, "bold yellow"), (f"  {line.note}", "bright_black")), (0, 0, 0, 4)
+                )
         return self._below(line)
 
     def _step(self, line: Line) -> RenderableType:

@@ -14,12 +14,14 @@ from ..model import (
     Event,
     Outcome,
     PlayStarted,
+    Question,
     RunFinished,
     Status,
     Step,
     StepFinished,
     StepRetried,
     StepStarted,
+    StepWaits,
     Warned,
 )
 from . import words
@@ -28,7 +30,7 @@ from .terminal import one_line, printable
 MANY = 8  # from more hosts than this on, equal outcomes are told together
 
 Kind = str
-"""play, phase, step, retry; and what stands below a step: message, detail, where, call, cause, evidence,
+"""play, phase, step, retry, waiting; and what stands below a step: message, detail, where, call, cause, evidence,
 remedy, head, hunk, added, removed, same; warning"""
 
 
@@ -77,6 +79,13 @@ class Narrator:
                 yield from self._started(event, step)
             case StepRetried():
                 yield from self._retried(event)
+            case StepWaits(question=Question() as question):
+                yield from self._heading(event.step.phase if event.step else "", "step")
+                until = words.clock(question.until)
+                yield Line(
+                    "waiting", one_line(question.text), hosts=(event.host,),
+                    note=f"until {until} for the role {question.role.label}: ikoma-play runs approve {event.run}",
+                )  # fmt: skip
             case StepFinished(step=Step() as step):
                 yield from self._finished(event, step)
             case Warned():

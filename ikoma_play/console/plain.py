@@ -26,6 +26,7 @@ STYLES = {
     "remedy": "1",
     "warning": "33",
     "retry": "33",
+    "waiting": "1;33",
     "added": "32",
     "removed": "31",
     "hunk": "36",
@@ -88,6 +89,8 @@ def drawn(line: Line) -> str:
             return f"{(line.status or Status.OK).value}: {where}{line.text}{note}"
         case "retry":
             return f"retrying: {where}{line.text} ({line.note})"
+        case "waiting":
+            return f"waiting: {where}{line.text} ({line.note})"
         case "warning":
             return f"warning: {line.text}{f' ({line.note})' if line.note else ''}"
         case "evidence":

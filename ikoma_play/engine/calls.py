@@ -28,6 +28,7 @@ from ..model import (
 from ..tool import Undoing
 from ..transport.base import Transport
 from . import loops, outcomes, reach, undoing
+from .approving import asking
 from .hosts import Frame, HostRun, Undo
 from .outcomes import Done
 from .prepared import Prepared
@@ -260,7 +261,8 @@ class Call:
         if prepared.scoped:
             diff = run.options.diff if self.step.diff is None else truth(self.step.diff, templar)
             when = Undoing(run.late, self.host.tally.rollback_failed > 0)
-            kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets, when)
+            asked = asking(run, self.step, self.title, self.host.name, self.occurrence())
+            kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets, when, asked)
         if not dry:
             run.held.application(prepared.tool, way.host, values)
         with way.one_step():

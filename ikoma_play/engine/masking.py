@@ -24,6 +24,7 @@ from ..model import (
     StepProgress,
     StepRetried,
     StepStarted,
+    StepWaits,
     UndoRecorded,
     Warned,
 )
@@ -191,6 +192,8 @@ class Secrets:
             return replace(event, record=self.mask_value(event.record))
         if isinstance(event, StepRetried) and event.outcome is not None:
             return replace(event, outcome=self.mask_outcome(event.outcome))
+        if isinstance(event, StepWaits):  # its question was masked before it was asked
+            return replace(event, title=self.mask(event.title))
         if isinstance(event, StepProgress):
             progress = event.progress
             return replace(event, progress=Progress(self.mask(progress.text), progress.done, progress.total))

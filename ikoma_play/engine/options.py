@@ -5,12 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from ..model import EMPTY, Step
+from ..model import EMPTY, Decision, Question, Step
 
 Confirm = Callable[[Step], bool | None]
 """Asked before each step under --step: True runs it, False leaves it out, None runs it and asks no more."""
+
+
+class Approvals(Protocol):
+    """Where steps ask people."""
+
+    def ask(self, question: Question) -> Question:
+        """Put a question where it can be answered, and give it with its number; one that an earlier process of the
+        run had asked is taken up. Raises StepError where nobody could answer, and JournalError."""
+
+    def answer(self, question: Question, stopped: Callable[[], bool]) -> Decision | None:
+        """Wait for the answer; None when its time is over. Raises Interrupted when `stopped`, and JournalError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,7 @@ class Options:
     here: Mapping[str, Any] = EMPTY  # like `connection`, for hosts that are this machine
     run: str = ""  # the id that the run is to have; else it makes one
     ask: Callable[[Mapping[str, Any]], Any] | None = None  # answers one entry of vars_prompt
+    approvals: Approvals | None = None
 
     @property
     def workers(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import CommandFailed, IkomaError, StepError, Unreachable
+from ..errors import CommandFailed, IkomaError, Interrupted, StepError, Unreachable
 from ..language.filters import plain
 from ..model import Failure, Outcome, Position, Status
 
@@ -75,7 +75,9 @@ def of_outcome(outcome: Outcome) -> Done:
 
 
 def of_error(error: BaseException, position: Position | None = None) -> Done:
-    """The one place where an exception becomes an outcome; never a traceback."""
+    """The one place where an exception becomes an outcome; never a traceback. What ends the run passes by."""
+    if isinstance(error, Interrupted):
+        raise error
     if isinstance(error, Unreachable):
         return Done(Outcome(Status.UNREACHABLE, failure=_placed(error.failure, position)))
     if isinstance(error, IkomaError):

@@ -20,7 +20,7 @@ _PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pa
 
 # Tools that work on the runner alone, so that no host is connected to for their sake.
 RUNNERS_OWN = frozenset(
-    ("debug", "set_fact", "include_vars", "assert", "fail", "pause", "add_host", "group_by", "include_tasks",
+    ("debug", "set_fact", "include_vars", "assert", "fail", "pause", "approve", "add_host", "group_by", "include_tasks",
      "include_role", "meta", "validate_argument_spec")
 )  # fmt: skip
 

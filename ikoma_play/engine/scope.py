@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import NotFound
+from ..errors import NotFound, StepError
 from ..language.templating import Find, Templar, Variables
-from ..model import Step
+from ..model import Access, Decision, Step
 from ..tool import Undoing
 from .masking import Secrets
 
@@ -27,12 +27,14 @@ class StepScope:
         find: Find,
         secrets: Secrets,
         undoing: Undoing = ORDINARY,
+        decided: Callable[[str, Access, float], Decision | None] | None = None,
     ) -> None:
         self.variables: Mapping[str, Any] = variables
         self.check = check
         self.diff = diff
         self._find = find
         self._secrets = secrets
+        self._decided = decided
         self.undoing = replace(undoing, keep_secret=self.keep_secret)
 
     def render(self, value: Any, **extra: Any) -> Any:
@@ -49,6 +51,11 @@ class StepScope:
 
     def keep_secret(self, *values: str) -> None:
         self._secrets.add(list(values))
+
+    def decided(self, question: str, role: Access, timeout: float) -> Decision | None:
+        if self._decided is None:
+            raise StepError("nobody can be asked here", remedy="Let a playbook ask: ikoma-play run, or POST /runs.")
+        return self._decided(question, role, timeout)
 
     def _templar(self, extra: Mapping[str, Any]) -> Templar:
         return Templar(self.variables, self._find, extra)

@@ -168,7 +168,7 @@ class Walk:
         return answer is not False
 
     def _runs_once(self, step: Step, host: HostRun, frame: Frame) -> bool:
-        if step.tool == "add_host":  # it adds the same host whoever runs it
+        if step.tool in ("add_host", "approve"):  # the same whichever host it is for
             return True
         if step.run_once is False:
             return False

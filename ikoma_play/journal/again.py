@@ -44,14 +44,23 @@ def lost_hosts(store: Store) -> list[str]:
     return lost
 
 
+UNDER_WAY = ("running", "waiting")
 _LOST = ("started", "failed", "unreachable")
 
 
 def state(row: Row) -> str:
-    """The run's state in words; a run whose process has ended without a word has died."""
+    """The run's state in words; a run whose process has ended without a word has died, and one that has asked a person
+    is waiting."""
     if row["state"] != "running":
         return str(row["state"]).replace("_", " ")
-    return "died" if is_dead(row, this_process()) else "running"
+    if is_dead(row, this_process()):
+        return "died"
+    return "waiting" if row["waiting"] else "running"
+
+
+def under_way(row: Row) -> bool:
+    """Whether the run's process is at work or waits for a person, as far as is known."""
+    return state(row) in UNDER_WAY
 
 
 def demand_resumable(row: Row) -> None:
@@ -83,10 +92,11 @@ def demand_undoable(row: Row) -> None:
 
 
 def _demand_ended(row: Row, known: str) -> None:
-    if known == "running":
+    if known in UNDER_WAY:
+        wait = "Wait for its end" if known == "running" else f"Answer it (ikoma-play runs approve {row['id']})"
         raise UsageError(
             f"run {row['id']} is under way: process {row['pid']} of {row['who']} on {row['host']}",
-            remedy="Wait for its end, or stop it: the first SIGINT lets it finish its step.",
+            remedy=f"{wait}, or stop it: the first SIGINT lets it finish its step.",
         )
     if not asked(row).get("given"):
         raise UsageError(

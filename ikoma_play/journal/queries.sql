@@ -19,12 +19,14 @@ UPDATE runs SET state = 'running', ended = NULL, report = NULL, undoing = CASE W
 WHERE id = :id AND state = :old_state AND pid = :old_pid AND process_start = :old_process_start;
 
 -- name: newest_runs
--- The newest runs first.
-SELECT * FROM runs ORDER BY sequence DESC, id DESC LIMIT :most;
+-- The newest runs first; `waiting` is how many questions of a run wait for an answer.
+SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting
+FROM runs ORDER BY sequence DESC, id DESC LIMIT :most;
 
 -- name: runs_like
 -- Runs whose id begins with a text, the newest first.
-SELECT * FROM runs WHERE id LIKE :beginning ORDER BY sequence DESC, id DESC LIMIT 10;
+SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting
+FROM runs WHERE id LIKE :beginning ORDER BY sequence DESC, id DESC LIMIT 10;
 
 -- name: running
 -- Whose processes runs are that have not ended, as far as the journal knows.
@@ -126,7 +128,8 @@ SELECT * FROM notifications WHERE app = :app OR :app = '' ORDER BY at DESC, id D
 
 -- name: run_of
 -- One run by its whole id.
-SELECT * FROM runs WHERE id = :run;
+SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting
+FROM runs WHERE id = :run;
 
 -- name: add_event
 -- What happened in a run that a server started.
@@ -165,8 +168,9 @@ DELETE FROM requests WHERE at < :before;
 
 -- name: ask_approval
 -- A run asks a person; its questions count from 1.
-INSERT INTO approvals (run, number, question, role, host, asked, until)
-SELECT :run, coalesce(max(number), 0) + 1, :question, :role, :host, :asked, :until FROM approvals WHERE run = :run;
+INSERT INTO approvals (run, number, question, role, host, step, asked, until)
+SELECT :run, coalesce(max(number), 0) + 1, :question, :role, :host, :step, :asked, :until
+FROM approvals WHERE run = :run;
 
 -- name: approvals_of
 -- The questions of a run, the oldest first.
@@ -176,6 +180,10 @@ SELECT * FROM approvals WHERE run = :run ORDER BY number;
 -- A person answers; changes no row where the question was answered or its time is over.
 UPDATE approvals SET answer = :answer, who = :who, comment = :comment, answered = :at
 WHERE run = :run AND number = :number AND answer = '' AND until > :at;
+
+-- name: close_approval
+-- A question that nobody has answered is no longer asked; changes no row where somebody has.
+UPDATE approvals SET answer = :answer WHERE run = :run AND number = :number AND answer = '';
 
 -- name: claim_schedule
 -- A time of a schedule is ours; changes no row where another server has it.

@@ -25,7 +25,7 @@ from .parts import Parts
 
 # These steer a playbook, set its variables, or wait for somebody at its terminal.
 OF_PLAYBOOKS = frozenset(
-    ("include_tasks", "include_role", "meta", "add_host", "group_by", "pause", "set_fact", "include_vars")
+    ("include_tasks", "include_role", "meta", "add_host", "group_by", "pause", "approve", "set_fact", "include_vars")
 )
 LONGEST = 4000  # characters of a text in the audit log
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import openapi
+from .run_data import LONGEST
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
@@ -13,8 +14,11 @@ _RUN = {"name": "run", "in": "path", "required": True, "schema": _TEXT, "descrip
 _ONCE = {"$ref": "#/components/parameters/once"}
 _WHO = ("400", "401", "429", "500")
 _DOING = ("400", "401", "403", "404", "409", "413", "422", "429", "500", "503")
-_STATES = "running, died, done, failed, undone, interrupted, unreachable or rollback failed"
-_ABOUT = {
+_STATES = (
+    "running, waiting (for a person: see approvals), died, done, failed, undone, interrupted, unreachable or "
+    "rollback failed"
+)
+_ABOUT: dict[str, Any] = {
     "type": "object",
     "required": ["id", "state", "started", "playbooks"],
     "properties": {
@@ -24,6 +28,31 @@ _ABOUT = {
         "ended": {"type": ["number", "null"]},
         "playbooks": _TEXTS,
         "key": {"type": ["string", "null"], "description": "the key that started it"},
+    },
+}
+_APPROVAL = {
+    "type": "object",
+    "required": ["number", "question", "role", "until", "answer"],
+    "properties": {
+        "number": {"type": "integer"},
+        "question": _TEXT,
+        "host": _TEXT,
+        "role": {**_TEXT, "description": "what an answer needs"},
+        "asked": {"type": "number"},
+        "until": {"type": "number", "description": "seconds since the epoch"},
+        "answer": {"enum": ["", "yes", "no", "late", "withdrawn"], "description": "empty while it waits"},
+        "who": {**_TEXT, "description": "the key of whoever answered, or `cli:` and a user"},
+        "comment": {**_TEXT, "description": "the reason"},
+        "answered": {"type": ["number", "null"]},
+    },
+}
+_SHOWN = {
+    "type": "object",
+    "required": [*_ABOUT["required"], "steps", "approvals"],
+    "properties": {
+        **_ABOUT["properties"],
+        "steps": {"type": "array", "items": {"type": "object"}},
+        "approvals": {"type": "array", "items": _APPROVAL},
     },
 }
 _VARIABLES: dict[str, Any] = {
@@ -96,8 +125,23 @@ RUNS: dict[str, dict[str, Any]] = {
         {"type": "object", "required": ["runs"], "properties": {"runs": {"type": "array", "items": _ABOUT}}},
         _MOST, on_run=False,
     ),
-    "show": _looking("showRun", "A run with its steps.", _ABOUT, on_run=True),
+    "show": _looking("showRun", "A run with its steps, and what it asked people.", _SHOWN, on_run=True),
     "events": _EVENTS,
+    "approve": _doing(
+        "answerRun", "Answer what a step of a run asks a person: yes or no.",
+        {
+            "required": ["approve"],
+            "properties": {
+                "approve": {"type": "boolean", "description": "false fails the step"},
+                "reason": {**_TEXT, "maxLength": LONGEST},
+                "number": {
+                    "type": "integer", "minimum": 1, "maximum": 2**31 - 1,
+                    "description": "the question, of `approvals`; default the oldest that waits",
+                },
+            },
+        },
+        on_run=True,
+    ),
     "cancel": _doing("cancelRun", "Let a run end after the step it is at.", {"properties": {}}, on_run=True),
     "resume": _doing("resumeRun", "Go on with a run that died, was interrupted or failed.", _AGAIN, on_run=True),
     "rollback": _doing("undoRun", "Undo a run by its rollback handlers.", _AGAIN, on_run=True),

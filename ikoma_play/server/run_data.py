@@ -15,6 +15,7 @@ from ..model import Access
 from ..platform.api_keys import Key
 from .answers import Refusal, wrong_fields
 
+LONGEST = 1000  # characters of a reason
 _STEERING = ("ansible_", "ikoma_")
 
 # --- bodies ---
@@ -53,6 +54,11 @@ START = {
 AGAIN = {
     "variables": _VARIABLES,
     "unfinished": Field("unfinished", lambda value: value in ("repeat", "skip"), "repeat or skip"),
+}
+APPROVE = {
+    "approve": Field("approve", lambda value: isinstance(value, bool), "true or false", True),
+    "reason": Field("reason", lambda value: isinstance(value, str) and len(value) <= LONGEST, "text"),
+    "number": Field("number", lambda value: type(value) is int and 0 < value < 2**31, "a question's number"),
 }
 
 
@@ -119,4 +125,5 @@ def step(row: Row) -> dict[str, Any]:
 
 
 def approval(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "run"}
+    """A question of a run; `answer` is yes, no, late, withdrawn, or empty while it waits."""
+    return {name: value for name, value in row.items() if name not in ("run", "step")}

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import bottle
 
 from ..audit.entries import Entry
-from ..errors import FaultsFound, IkomaError, NotFound, Unavailable
-from ..journal.again import state
+from ..errors import FaultsFound, IkomaError, NotFound, Unavailable, UsageError
+from ..journal import approvals
+from ..journal.again import state, under_way
 from ..journal.holder import is_dead, this_process
 from ..journal.store import Row, Store
 from ..model import EMPTY, Access
@@ -30,7 +31,20 @@ from .app import Application, Visit, answered, begun_text
 from .calls import shown_body
 from .described import RUNS
 from .once import Kept, Once, fingerprint
-from .run_data import AGAIN, START, Field, about, approval, demand_harmless, limited, may_see, of_faults, read, step
+from .run_data import (
+    AGAIN,
+    APPROVE,
+    START,
+    Field,
+    about,
+    approval,
+    demand_harmless,
+    limited,
+    may_see,
+    of_faults,
+    read,
+    step,
+)
 
 LOOKAGAIN = 0.1  # seconds
 BEAT = 5.0  # seconds after which a stream says that it is still there
@@ -49,6 +63,9 @@ class Wanted:
     tags: Sequence[str] = ()
     skip_tags: Sequence[str] = ()
     unfinished: str | None = None
+    approve: bool = False
+    reason: str = ""
+    number: int | None = None
 
 
 class Starter(Protocol):
@@ -87,7 +104,7 @@ class Runs:
         route("GET", "/runs", self._list, RUNS["list"])
         route("GET", "/runs/<run>", self._show, RUNS["show"])
         route("GET", "/runs/<run>/events", self._events, RUNS["events"])
-        for word in ("cancel", "resume", "rollback"):
+        for word in ("cancel", "resume", "rollback", "approve"):
             route("POST", f"/runs/<run>/{word}", getattr(self, f"_{word}"), RUNS[word])
 
     # --- looking ---
@@ -129,7 +146,7 @@ class Runs:
         beat = time.monotonic()
         yield b": events of a run, as `ikoma-play run --json` prints them\n\n"
         while True:
-            over = state(self._store.read("run_of", run=run)[0]) != "running"
+            over = not under_way(self._store.read("run_of", run=run)[0])
             found = self._new_events(run, after)
             for number, event in found:
                 after, beat = number, time.monotonic()
@@ -192,7 +209,7 @@ class Runs:
         def begin(wanted: Wanted) -> str:
             row = self._row(wanted.key, run)
             callers.demand_access(Access.OPERATOR, wanted.role, f"cancel of {run}")
-            if state(row) != "running":
+            if not under_way(row):
                 raise Refusal(409, "over", f"run {run} is {state(row)}, so there is nothing to cancel")
             here = this_process()
             if (row["host"], row["boot"]) != (here.host, here.boot):
@@ -210,6 +227,29 @@ class Runs:
                 os.kill(row["pid"], signal.SIGINT)
 
         return self._doing(visit, "runs.cancel", {}, begin, stop, run)
+
+    def _approve(self, visit: Visit, run: str) -> Any:
+        number = 0
+
+        def begin(wanted: Wanted) -> str:
+            nonlocal number
+            question = self._question(self._row(wanted.key, run), wanted)
+            callers.demand_access(approvals.role_of(question), wanted.role, f"an answer to {question['question']!r}")
+            number = question["number"]
+            return run
+
+        def answer(run: str, wanted: Wanted) -> None:
+            if not approvals.decide(self._store, run, number, wanted.approve, wanted.key.name, wanted.reason):
+                raise Refusal(409, "answered", f"question {number} of run {run} has been answered, or its time is over")
+
+        return self._doing(visit, "runs.approve", APPROVE, begin, answer, run)
+
+    def _question(self, row: Row, wanted: Wanted) -> Row:
+        """The question that is answered. Raises Refusal where none waits."""
+        try:
+            return approvals.demand_waiting(self._store, row, wanted.number)
+        except UsageError as error:
+            raise Refusal(409, "not-waiting", error.message, remedy=f"See GET /runs/{row['id']}.") from None
 
     def _doing(
         self,

@@ -62,6 +62,7 @@ TOOLS = Toolbox(
         "ikoma_play.tools.general.looking": ("stat", "slurp", "find", "fetch", "tempfile"),
         "ikoma_play.tools.general.lines": ("lineinfile", "blockinfile", "replace"),
         "ikoma_play.tools.general.waiting": ("wait_for", "wait_for_connection", "pause"),
+        "ikoma_play.tools.general.approving": ("approve",),
         "ikoma_play.tools.general.web": ("uri", "get_url"),
         "ikoma_play.tools.general.unpacking": ("unarchive",),
         "ikoma_play.tools.general.facts": ("setup",),

@@ -16,7 +16,20 @@ from ikoma_play.console.jsonlines import JsonLines
 from ikoma_play.console.junit import JUnitFile
 from ikoma_play.console.profile import Profile
 from ikoma_play.errors import UsageError
-from ikoma_play.model import Diff, Event, Failure, Position, Progress, StepProgress, StepRetried, UndoRecorded, Warned
+from ikoma_play.model import (
+    Access,
+    Diff,
+    Event,
+    Failure,
+    Position,
+    Progress,
+    Question,
+    StepProgress,
+    StepRetried,
+    StepWaits,
+    UndoRecorded,
+    Warned,
+)
 
 from .story import AT, RUN, failed, outcome, run, step, told
 
@@ -28,6 +41,7 @@ def everything() -> list[Event]:
         run(
             Warned(RUN, AT, "careful", at),
             StepProgress(RUN, AT, step("Copy"), "web1", Progress("copying", 1, 2)),
+            StepWaits(RUN, AT, step("Ask"), "Ask", "web1", Question(RUN, "web1", "", "Go on?", Access.ADMIN, AT, 1)),
             StepRetried(RUN, AT, step("Wait"), "web1", 2, 3, 1.5, failed()),
             told(step("Copy", "copy", src="a"), outcome("changed", result={"dest": "b"}, diffs=(Diff("b", "", "x"),))),
             UndoRecorded(RUN, AT, step("Copy"), "web1", "step 0 1", {"path": "canary"}),

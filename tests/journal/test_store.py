@@ -70,7 +70,9 @@ def test_what_was_written_is_read_again(again: Again) -> None:
     end = {**about, "state": "changed", "ended": 2.5, "outcome": '{"status": "changed"}', **MEMORY}
     assert store.write(("end_step", {**end, "touched": 1}), durable=False) == 1
     other = again()
-    assert other.read("newest_runs", most=5) == [{**RUN, "ended": None, "report": None, "undoing": 0, "sequence": 1}]
+    assert other.read("newest_runs", most=5) == [
+        {**RUN, "ended": None, "report": None, "undoing": 0, "sequence": 1, "waiting": 0}
+    ]
     assert other.read("steps_of", run=RUN["id"]) == [{**STEP, **end, "undo": '["old"]'}]
     other.write(("end_run", {"id": RUN["id"], "state": "done", "ended": 9.0, "report": "{}"}))
     assert store.read("runs_like", beginning="20260101%")[0]["state"] == "done"
