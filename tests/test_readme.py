@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import textwrap
 import shlex
+import textwrap
 from functools import cache
 from pathlib import Path
 

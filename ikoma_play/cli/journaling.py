@@ -92,8 +92,8 @@ class Kept:
         from ..journal.recorder import About, Recorder
 
         asked = {"command": ["POST", f"/execute/{tool.name}"], "key": key, "request": request}
-        recorder = Recorder(self.store, About(self._inventory, asked))
-        yield Journal((recorder,), Locks(self.store, self._patience, recorder.note))
+        recorder = Recorder(self.store, About(self._inventory, asked, who=key))
+        yield Journal((recorder,), Locks(self.store, self._patience, recorder.note, key))
 
     def under_way(self) -> tuple[int, int]:
         """How many runs of living processes there are, and how many locks they hold."""
@@ -108,9 +108,9 @@ class Kept:
 
 
 @contextmanager
-def journal(asked: Asked, lock_timeout: float, keep: bool = True) -> Iterator[Journal]:
-    """The journal and its locks; with `keep` False, for what changes nothing, none. Raises UsageError where it
-    cannot be opened or written: then nothing runs."""
+def journal(asked: Asked, lock_timeout: float, keep: bool = True, who: str = "") -> Iterator[Journal]:
+    """The journal and its locks; with `keep` False, for what changes nothing, none. `who` is on whose behalf the run
+    goes, if not the user of this process. Raises UsageError where it cannot be opened or written: then nothing runs."""
     if not keep:
         yield Journal()
         return
@@ -120,8 +120,9 @@ def journal(asked: Asked, lock_timeout: float, keep: bool = True) -> Iterator[Jo
     claimed = sandbox_is_here()
     store = opened()
     try:
-        recorder = Recorder(store, About(asked.inventory, asked.options, asked.variables, asked.files, asked.past))
-        yield Journal((recorder,), Locks(store, lock_timeout, recorder.note), store)
+        kept = About(asked.inventory, asked.options, asked.variables, asked.files, asked.past, who)
+        recorder = Recorder(store, kept)
+        yield Journal((recorder,), Locks(store, lock_timeout, recorder.note, who), store)
     finally:
         store.close()
         if claimed and not sandbox_is_here():

@@ -86,11 +86,11 @@ def carried_out(
     ) as watching:
         chosen = run_options(given, loaded.variables, Asking(watching))
         if behalf is not None:
-            chosen = replace(chosen, run=behalf.run, here=behalf.connection)
+            chosen = replace(chosen, run=behalf.run, here=behalf.connection, actor=behalf.key)
         gc.freeze()  # what is there by now stays to the end
         gc.enable()
         with (
-            journaling.journal(about, given["lock_timeout"], keep=not given["dry"]) as journal,
+            journaling.journal(about, given["lock_timeout"], not given["dry"], chosen.actor) as journal,
             audits.kept(
                 [play.hosts for playbook in loaded.playbooks for play in playbook.plays],
                 loaded.inventory,

@@ -53,6 +53,7 @@ class Options:
     run: str = ""  # the id that the run is to have; else it makes one
     ask: Callable[[Mapping[str, Any]], Any] | None = None  # answers one entry of vars_prompt
     approvals: Approvals | None = None
+    actor: str = ""  # who has this done; "" is who runs this process
 
     @property
     def workers(self) -> int:

@@ -245,6 +245,7 @@ class RunState:
             "inventory_hostname_short": host.name.split(".")[0],
             "omit": OMIT,
             "ikoma_run": self.id,
+            "ikoma_actor": options.actor,
             "ikoma_play_version": __version__,
             "ikoma_play_home": options.play_home,
             "ansible_check_mode": options.check,

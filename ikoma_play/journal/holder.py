@@ -26,8 +26,9 @@ class Holder:
         return asdict(self)
 
 
-def this_process() -> Holder:
-    return Holder(_who(), platform.node() or "localhost", os.getpid(), _boot(), _started(os.getpid()) or 0)
+def this_process(who: str = "") -> Holder:
+    """This process; `who` has it do what it does, default its user."""
+    return Holder(who or _who(), platform.node() or "localhost", os.getpid(), _boot(), _started(os.getpid()) or 0)
 
 
 def is_dead(row: Mapping[str, Any], here: Holder) -> bool:

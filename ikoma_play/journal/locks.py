@@ -15,13 +15,16 @@ LOOK_AGAIN = 0.2  # seconds
 class Locks:
     """The locks of one process, kept in a journal; who shares the journal shares them.
 
-    `patience`: how many seconds to wait for a lock that another run holds; `stopped` ends the waiting."""
+    `patience`: how many seconds to wait for a lock that another run holds; `stopped` ends the waiting; `who` holds
+    them, default the user of the process."""
 
-    def __init__(self, store: Store, patience: float = 0.0, note: Callable[[str, str], None] | None = None) -> None:
+    def __init__(
+        self, store: Store, patience: float = 0.0, note: Callable[[str, str], None] | None = None, who: str = ""
+    ) -> None:
         self._store = store
         self._patience = patience
         self._note = note
-        self._here: Holder = this_process()
+        self._here: Holder = this_process(who)
 
     def take(self, name: str, run: str, stopped: Callable[[], bool] = lambda: False) -> None:
         """Take a lock for a run, which may hold it already. Raises Locked naming the holder, and JournalError."""

@@ -40,6 +40,7 @@ class About:
     variables: Mapping[str, Any] = EMPTY
     files: Sequence[str] = ()
     past: Past | None = None  # what an earlier process did of the run
+    who: str = ""  # on whose behalf it goes; "" is the user of the process
 
 
 class Recorder:
@@ -51,7 +52,7 @@ class Recorder:
     def __init__(self, store: Store, about: About) -> None:
         self.store = store
         self.about = about
-        self.holder: Holder = this_process()
+        self.holder: Holder = this_process(about.who)
         self._play = ""
         self._number = 0
         self._settle: Callable[[], None] | None = None

@@ -45,6 +45,7 @@ MAGIC = frozenset(
         "group_names",
         "groups",
         "hostvars",
+        "ikoma_actor",
         "ikoma_play_home",
         "ikoma_play_version",
         "ikoma_run",

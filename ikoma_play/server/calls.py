@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Condition
 from typing import Any
 
@@ -188,7 +188,8 @@ class Calls:
                     outcome, told.arguments = self._looks.call(tool, host, arguments)
                     return self._result(outcome)
                 with parts.journal(tool, request.key, request.id, request.keep) as journal:
-                    _, finished = self._run(tool, host, arguments, (*journal.observers, told), journal.locks)
+                    observers: Sequence[Observer] = (*journal.observers, told)
+                    _, finished = self._run(tool, host, arguments, observers, journal.locks, request.key.name)
             except FaultsFound as error:
                 raise answers.wrong_fields(
                     {str(number): fault.message for number, fault in enumerate(error.faults)}
@@ -202,10 +203,11 @@ class Calls:
         return self._result(finished[-1].outcome)
 
     def _run(
-        self, tool: Tool, host: str, arguments: Mapping[str, Any], observers: Sequence[Observer], locks: Locking | None
-    ) -> tuple[Report, list[StepFinished]]:
+        self, tool: Tool, host: str, arguments: Mapping[str, Any], observers: Sequence[Observer],
+        locks: Locking | None, actor: str,
+    ) -> tuple[Report, list[StepFinished]]:  # fmt: skip
         parts = self.parts
-        chosen = self._looks.options(host)
+        chosen = replace(self._looks.options(host), actor=actor)
         values = as_it_is(arguments)
         return engine.call(
             tool, values, host, parts.inventory, parts.tools, chosen, observers, parts.connect, locks, ORIGIN

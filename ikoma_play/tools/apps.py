@@ -320,7 +320,7 @@ def variable(scope: Scope | None, name: str) -> str:
 
 
 def who(scope: Scope | None) -> str:
-    """Who does this: the caller that the play's variables name (a key of the server), else user@host of the runner."""
+    """Who has this done: the key of the server on whose behalf the run goes, else user@host of the runner."""
     from ..journal.holder import this_process
 
     here = this_process()
