@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from ..errors import TimedOut
 from ..model import Command, Host, Outcome, Progress, Result
-from ..transport.base import Stat, Transport
+from ..transport.base import Item, Stat, Transport
 
 Connect = Callable[[Host], Transport]
 GRACE = 1.0  # seconds in which a command that was stopped at the deadline is cleared away
@@ -153,6 +153,18 @@ class StepRoad(Transport):
     def upload(self, source: Path, path: str) -> int:
         self.left()
         return self.inner.upload(source, path)
+
+    def look(self, paths: Sequence[str]) -> Sequence[Stat | None]:
+        self.left()
+        return self.inner.look(paths)
+
+    def holds(self, items: Sequence[Item]) -> Sequence[bool]:
+        self.left()
+        return self.inner.holds(items)
+
+    def bring(self, items: Sequence[Item]) -> None:
+        self.left()
+        self.inner.bring(items)
 
     def mkdir(self, path: str, mode: int = 0o755) -> bool:
         self.left()

@@ -6,6 +6,7 @@ Paths are absolute, or relative to the working directory of the connection. Ever
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 from abc import ABC, abstractmethod
@@ -17,6 +18,8 @@ from typing import BinaryIO
 
 from ..errors import CommandFailed, StepError
 from ..model import Command, Host, Progress, Result
+
+LARGE = 16 * 2**20  # bytes from which a file is compared by its hash instead of read
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,30 @@ class Stat:
     owner: str = ""
     group: str = ""
     target: str = ""  # of a link
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What shall be at `path`: a directory (`content` None), or a file with these bytes or those of a file of the
+    runner; `mode` the permission bits."""
+
+    path: str
+    content: bytes | Path | None
+    mode: int
+
+    @property
+    def size(self) -> int:
+        """In bytes; 0 of a directory."""
+        if self.content is None:
+            return 0
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
+    @property
+    def sha256(self) -> str:
+        if isinstance(self.content, Path):
+            with self.content.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256(self.content or b"").hexdigest()
 
 
 def ignore(progress: Progress) -> None:
@@ -162,24 +189,68 @@ class Transport(ABC):
         with source.open("rb") as file:
             self.write(path, file, mode)
 
+    def look(self, paths: Sequence[str]) -> Sequence[Stat | None]:
+        """What is at each path, links not followed: one question for all of them, where the road can ask so."""
+        return [self.stat(path) for path in paths]
+
+    def holds(self, items: Sequence[Item]) -> Sequence[bool]:
+        """Of files that are there with their items' sizes, whether they have the content too; one question as well."""
+        return [self._has(item) for item in items]
+
+    def bring(self, items: Sequence[Item]) -> None:
+        """Make directories and put files in place, each whole or not at all, with the directories that lead there.
+
+        A directory that is there is left as it is; a file keeps its owner. Raises as `mkdir` and `write` do."""
+        for count, item in enumerate(items):
+            self.progress(Progress(naming(items), count, len(items)))
+            if item.content is None:
+                self.mkdir(item.path, item.mode)
+                continue
+            self.mkdir(posixpath.dirname(item.path) or ".")
+            if isinstance(item.content, Path):
+                self.send(item.content, item.path, item.mode)
+            else:
+                self.write(item.path, item.content, item.mode)
+
     def upload(self, source: Path, path: str) -> int:
         """Copy a file or a tree of the runner to `path`; returns how many files were written.
 
         Files that are already the same (content and mode) are left alone."""
-        files = files_below(source) if source.is_dir() else [(source, path)]
-        written = 0
-        for count, (file, target) in enumerate(
-            (file, posixpath.join(path, target)) if source.is_dir() else (file, target) for file, target in files
-        ):
-            self.progress(Progress(f"copying {source.name}", count, len(files)))
-            data, mode = file.read_bytes(), file.stat().st_mode & 0o777
-            there = self.stat(target)
-            if there and there.kind == "file" and there.mode == mode and self.read(target) == data:
-                continue
-            self.mkdir(posixpath.dirname(target))
-            self.write(target, data, mode)
-            written += 1
-        return written
+        found = files_below(source) if source.is_dir() else [(source, "")]
+        items = [Item(posixpath.join(path, name) if name else path, file, file.stat().st_mode & 0o777)
+                 for file, name in found]  # fmt: skip
+        self.progress(Progress(f"comparing {source.name}", 0, len(items)))
+        there = self.look([item.path for item in items])
+        likely = [item for item, stat in zip(items, there, strict=True) if could_hold(stat, item)]
+        same = {item.path for item, holds in zip(likely, self.holds(likely), strict=True) if holds}
+        modes = {item.path: stat.mode for item, stat in zip(items, there, strict=True) if stat is not None}
+        self.bring([item for item in items if item.path not in same])
+        other = [item for item in items if item.path in same and modes[item.path] != item.mode]
+        for item in other:
+            self.chmod(item.path, item.mode)
+        return len(items) - len(same) + len(other)
+
+    def _has(self, item: Item) -> bool:
+        if item.size <= LARGE or self.dry:
+            return self.read(item.path) == (item.content if isinstance(item.content, bytes) else _read(item.content))
+        told = self.demand(Command(("sha256sum", "--", item.path), changes=False)).text
+        return told.lstrip("\\").split(" ")[0] == item.sha256
+
+
+def could_hold(there: Stat | None, item: Item) -> bool:
+    """Whether what is there may be the item's content already: a file of the same size."""
+    return there is not None and there.kind == "file" and item.content is not None and there.size == item.size
+
+
+def naming(items: Sequence[Item]) -> str:
+    """What is said while the items are on their way."""
+    if len(items) == 1:
+        return f"copying {posixpath.basename(items[0].path)}"
+    return f"copying {len(items)} files"
+
+
+def _read(file: Path | None) -> bytes:
+    return b"" if file is None else file.read_bytes()
 
 
 def files_below(folder: Path) -> list[tuple[Path, str]]:

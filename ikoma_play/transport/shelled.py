@@ -37,10 +37,11 @@ stat -c '%f %s %Y %u %g %U %G' -- "$1" || exit
 if [ -L "$1" ]; then exec readlink -n -- "$1"; fi
 """
 
-SCAN = r"""
+FOUND = r"%y %m %s %T@ %U %G %u %g\0%p\0%l\0"  # of find: what found_by reads
+SCAN = f"""
 export LC_ALL=C
 depth=$2
-exec find "${1%/}/" -mindepth 1 $depth -printf '%y %m %s %T@ %U %G %u %g\0%p\0%l\0'
+exec find "${{1%/}}/" -mindepth 1 $depth -printf '{FOUND}'
 """
 
 WRITE = """
@@ -96,11 +97,9 @@ class ShelledTransport(Transport):
             return []
         if not (result.ok or cause(result) == errno.ENOENT):  # an entry may go away meanwhile
             self._demand("list", path, result)
-        parts = result.stdout.decode("utf-8", "surrogateescape").split("\0")
-        found = [
-            _scanned(head, posixpath.join(path, posixpath.relpath(name, f"{path.rstrip('/')}/")), target)
-            for head, name, target in zip(parts[0::3], parts[1::3], parts[2::3], strict=False)
-        ]
+        top = f"{path.rstrip('/')}/"
+        found = (replace(entry, path=posixpath.join(path, posixpath.relpath(entry.path, top)))
+                 for entry in found_by(result.stdout))  # fmt: skip
         return sorted(found, key=lambda entry: entry.path)
 
     def _script(self, script: str, *arguments: str) -> Result:
@@ -118,8 +117,18 @@ class ShelledTransport(Transport):
 
 def cause(result: Result) -> int | None:
     """The errno of what a program complained about, in the C locale."""
-    said = result.stderr.decode("utf-8", "replace")
+    return errno_said(result.stderr)
+
+
+def errno_said(complaint: bytes) -> int | None:
+    said = complaint.decode("utf-8", "replace")
     return next((number for text, number in SAID.items() if text in said), None)
+
+
+def found_by(said: bytes) -> list[Stat]:
+    """What find has printed, asked for FOUND."""
+    parts = said.decode("utf-8", "surrogateescape").split("\0")
+    return [_scanned(*each) for each in zip(parts[0::3], parts[1::3], parts[2::3], strict=False)]
 
 
 def stat_of(path: str, line: bytes) -> Stat:

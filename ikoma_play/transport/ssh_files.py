@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
 from ..model import Result
-from .base import Stat
+from . import ssh_items
+from .base import Item, Stat
 from .faults import NOT_THERE
 from .framing import INLINE, escaped
 from .shelled import WRITE, cause, stat_of
 from .ssh_glances import LOOK, WRITTEN, Glance, Glances, parsed
 from .ssh_scripts import ScriptedTransport
 from .ssh_send import send
-from .ssh_upload import upload
 
 NOT_CHANGED = 3
 
@@ -147,8 +148,14 @@ class SshFiles(ScriptedTransport):
     def send(self, source: Path, path: str, mode: int | None = None) -> None:
         send(self, source, path, mode)
 
-    def upload(self, source: Path, path: str) -> int:
-        return upload(self, source, path)
+    def look(self, paths: Sequence[str]) -> Sequence[Stat | None]:
+        return ssh_items.look(self, paths)
+
+    def holds(self, items: Sequence[Item]) -> Sequence[bool]:
+        return ssh_items.holds(self, items)
+
+    def bring(self, items: Sequence[Item]) -> None:
+        ssh_items.bring(self, items)
 
     def _script(self, script: str, *arguments: str) -> Result:
         return self.run_script(script, *arguments, changes=False)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import posixpath
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -15,19 +15,9 @@ from ...errors import StepError
 from ...model import Access, Diff, Outcome, changed, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
-from .modes import show_mode
-from .placing import Attributes, Mode, Placed, described, host_path, place, resolved, settle
-from .sources import Source, on_host, on_runner
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How files are put in place, beside their attributes."""
-
-    backup: bool = False
-    validate: str | None = None
-    force: bool = True
-    follow: bool = False
+from .placing import Attributes, Manner, Mode, Placed, described, host_path, place, resolved
+from .sources import on_host, on_runner
+from .trees import bring_tree
 
 
 @tool("copy", access=Access.ADMIN, changes=True)
@@ -84,7 +74,10 @@ def copy(
     else:
         source = on_runner(scope.find("files", src), local_follow, decrypt)
     if source.folder:
-        return _bring_tree(on, source, src.endswith("/"), dest, asked, directory_mode, manner)
+        root = dest.rstrip("/") or "/"
+        if not src.endswith("/"):
+            root = posixpath.join(root, source.name)
+        return bring_tree(on, source, root, asked, Attributes(directory_mode, owner, group), manner)
     body = source.entries[0]
     if dest.endswith("/") or _is_directory(on, dest):
         if dest.endswith("/"):
@@ -94,7 +87,7 @@ def copy(
         raise StepError(
             f"{src} has the SHA-1 {found}, not {checksum}", remedy="Get the right file, or correct checksum."
         )
-    return _quiet(bring(on, dest, body.content, _preserving(asked, body.mode), manner, src=source.path), body.secret)
+    return _quiet(bring(on, dest, body.content, asked.preserving(body.mode), manner, src=source.path), body.secret)
 
 
 @tool("template", access=Access.ADMIN, changes=True)
@@ -167,7 +160,7 @@ def template(
         data = text.encode(output_encoding)
     except (LookupError, UnicodeEncodeError) as error:
         raise StepError(f"{source} cannot be written in {output_encoding}: {error}") from None
-    asked = _preserving(Attributes(mode, owner, group), source.stat().st_mode & 0o7777)
+    asked = Attributes(mode, owner, group).preserving(source.stat().st_mode & 0o7777)
     return bring(on, dest, data, asked, Manner(backup, validate, force, follow), src=str(source))
 
 
@@ -262,10 +255,6 @@ def _sha1(content: bytes | Path) -> str:
         return hashlib.file_digest(file, "sha1").hexdigest()
 
 
-def _preserving(asked: Attributes, mode: int) -> Attributes:
-    return Attributes(show_mode(mode), asked.owner, asked.group) if asked.mode == "preserve" else asked
-
-
 def _is_directory(on: Transport, path: str) -> bool:
     there = on.stat(path, follow=True)
     return there is not None and there.kind == "directory"
@@ -293,56 +282,3 @@ def _about(source: Path, dest: str) -> dict[str, Any]:
         "template_run_date": datetime.now(),
         "ansible_managed": "Ansible managed",
     }
-
-
-# --- Trees -----------------------------------------------------------------------------------------
-
-
-def _bring_tree(
-    on: Transport,
-    source: Source,
-    inside: bool,
-    dest: str,
-    asked: Attributes,
-    directory_mode: Mode,
-    manner: Manner,
-) -> Outcome:
-    root = dest.rstrip("/") or "/"
-    if not inside:
-        root = posixpath.join(root, source.name)
-    diffs: list[Diff] = []
-    altered = _bring_folder(on, root, Attributes(directory_mode, asked.owner, asked.group), diffs)
-    for entry in source.entries:
-        path = posixpath.join(root, entry.name)
-        if entry.kind == "directory":
-            altered |= _bring_folder(on, path, Attributes(directory_mode, asked.owner, asked.group), diffs)
-        elif entry.kind == "link":
-            altered |= _bring_link(on, path, entry.read().decode(), diffs)
-        elif manner.force or not on.exists(path):
-            mine = _preserving(asked, entry.mode)
-            placed = place(on, path, entry.content, mine, backup=manner.backup, validate=manner.validate)
-            diffs += () if entry.secret else placed.diffs
-            altered |= placed.changed
-    values = {"dest": root, "path": root, "src": source.path, **described(on.stat(root))}
-    return (changed if altered else ok)(values, diffs=tuple(diffs))
-
-
-def _bring_folder(on: Transport, path: str, asked: Attributes, diffs: list[Diff]) -> bool:
-    made = on.mkdir(path)
-    if made:
-        diffs.append(Diff(path, "", "(directory)\n"))
-    settled, differences = settle(on, path, asked)
-    if not made:
-        diffs += differences
-    return made or settled
-
-
-def _bring_link(on: Transport, path: str, target: str, diffs: list[Diff]) -> bool:
-    there = on.stat(path)
-    if there is not None and there.kind == "link" and there.target == target:
-        return False
-    if there is not None and there.kind == "directory":
-        raise StepError(f"cannot make the link {path}: a directory is there", remedy=f"Remove {path} first.")
-    on.symlink(target, path)
-    diffs.append(Diff(path, "" if there is None else f"({there.kind}) {there.target}\n", f"(link) {target}\n"))
-    return True

@@ -16,9 +16,9 @@ from typing import Any, Literal
 from ...errors import NotFound, StepError
 from ...model import Access, Command, Diff, Outcome, changed, ok
 from ...tool import Scope, tool
-from ...transport.base import Stat, Transport
+from ...transport.base import LARGE, Stat, Transport
 from .modes import parse_mode, show_mode
-from .placing import LARGE, Mode, described, host_path, text_diff
+from .placing import Mode, described, host_path, text_diff
 
 Algorithm = Literal["md5", "sha1", "sha224", "sha256", "sha384", "sha512", "checksum"]
 FileType = Literal["any", "directory", "file", "link"]

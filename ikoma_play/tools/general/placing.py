@@ -10,18 +10,18 @@ import hashlib
 import os
 import posixpath
 import shlex
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ...errors import NotFound, StepError
 from ...model import Command, Diff
-from ...transport.base import Stat, Transport
+from ...transport.base import Item, Stat, Transport, could_hold
 from .modes import parse_mode, show_mode
 
 SHOWN = 100 * 2**10  # bytes up to which a diff shows content
-LARGE = 16 * 2**20  # bytes from which a file of the runner is streamed instead of read
 
 Mode = str | int | None
 
@@ -33,6 +33,20 @@ class Attributes:
     mode: Mode = None
     owner: str | None = None
     group: str | None = None
+
+    def preserving(self, mode: int) -> Attributes:
+        """What they are for a source with this mode."""
+        return replace(self, mode=show_mode(mode)) if self.mode == "preserve" else self
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How files are put in place, beside their attributes."""
+
+    backup: bool = False
+    validate: str | None = None
+    force: bool = True
+    follow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +82,10 @@ def place(
         demand_parent(on, path)
     elif before.kind != "file":
         before = None
-    if before is not None and _same(on, before, source):
+    if could_hold(before, wanted := Item(path, source, 0)) and on.holds([wanted])[0]:
         return Placed(*settle(on, path, attributes))
     mode = None if attributes.mode is None else parse_mode(attributes.mode, before.mode if before else 0o644)
-    diff = _content_diff(on, path, before, source)
+    diff = content_diff(on.read, path, before, source)
     if validate is not None:
         _validate(on, path, source, validate)
     saved = keep_backup(on, path) if backup and before is not None else ""
@@ -83,11 +97,14 @@ def place(
     return Placed(True, (diff, *diffs), saved)
 
 
-def settle(on: Transport, path: str, asked: Attributes, follow: bool = True) -> tuple[bool, tuple[Diff, ...]]:
-    """Give what is at `path` these attributes: whether something changed, and the diff."""
+def settle(
+    on: Transport, path: str, asked: Attributes, follow: bool = True, now: Stat | None = None
+) -> tuple[bool, tuple[Diff, ...]]:
+    """Give what is at `path` these attributes: whether something changed, and the diff. `now`: what is known of it."""
     if asked == Attributes():
         return False, ()
-    now = on.stat(path, follow)
+    if now is None:
+        now = on.stat(path, follow)
     if now is None:
         raise NotFound(f"{path} is not there", remedy="Make it first.")
     before: list[str] = []
@@ -128,6 +145,20 @@ def described(stat: Stat | None) -> dict[str, Any]:
 def text_diff(path: str, before: bytes | None, after: bytes | None) -> Diff:
     """Content before and after; None where there is no file."""
     return Diff(path, _shown(before), _shown(after))
+
+
+def content_diff(read: Callable[[str], bytes], path: str, before: Stat | None, source: bytes | Path) -> Diff:
+    """What replacing a file's content changes; `read` is asked for the old one where it is small enough to show."""
+    old: bytes | str = ""
+    if before is not None:
+        old = read(path) if before.size <= SHOWN else f"({before.size} bytes)\n"
+    new: bytes | str
+    if isinstance(source, bytes):
+        new = source
+    else:
+        size = source.stat().st_size
+        new = source.read_bytes() if size <= SHOWN else f"({size} bytes, another content)\n"
+    return Diff(path, old if isinstance(old, str) else _shown(old), new if isinstance(new, str) else _shown(new))
 
 
 def keep_backup(on: Transport, path: str) -> str:
@@ -181,30 +212,6 @@ def read_if_there(on: Transport, path: str) -> bytes | None:
 
 
 # --- how -------------------------------------------------------------------------------------------
-
-
-def _same(on: Transport, before: Stat, source: bytes | Path) -> bool:
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    if before.size != size:
-        return False
-    if isinstance(source, Path) and size > LARGE and not on.dry:
-        told = on.demand(Command(("sha256sum", "--", before.path), changes=False)).text
-        with source.open("rb") as file:
-            return told.lstrip("\\").split(" ")[0] == hashlib.file_digest(file, "sha256").hexdigest()
-    return on.read(before.path) == (source if isinstance(source, bytes) else source.read_bytes())
-
-
-def _content_diff(on: Transport, path: str, before: Stat | None, source: bytes | Path) -> Diff:
-    old: bytes | str = ""
-    if before is not None:
-        old = on.read(path) if before.size <= SHOWN else f"({before.size} bytes)\n"
-    new: bytes | str
-    if isinstance(source, bytes):
-        new = source
-    else:
-        size = source.stat().st_size
-        new = source.read_bytes() if size <= SHOWN else f"({size} bytes, another content)\n"
-    return Diff(path, old if isinstance(old, str) else _shown(old), new if isinstance(new, str) else _shown(new))
 
 
 def _shown(content: bytes | None) -> str:
