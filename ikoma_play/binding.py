@@ -82,7 +82,7 @@ class _Binding:
             text = f"the arguments of {tool.name} must be a mapping of names to values, not {shown(values)}"
             self._fault("wrong-type", text, values)
             return
-        names = _names(tool)
+        names = tool.named
         given: dict[str, str] = {}
         self.written: Mapping[str, str] = getattr(values, "written", {})
         for key, value in values.items():
@@ -138,15 +138,6 @@ class _Binding:
 def _asks_for(parameter: Parameter) -> str:
     what = f": {parameter.description}" if parameter.description else f", {wanted(parameter.type)}"
     return f"Add {parameter.wire}{what}."
-
-
-def _names(tool: Tool) -> dict[str, Parameter]:
-    """Every name that an argument may be given under."""
-    names = {parameter.wire: parameter for parameter in tool.parameters}
-    by_python = {parameter.name: parameter for parameter in tool.parameters}
-    for alias, name in tool.aliases.items():
-        names.setdefault(alias, by_python[name])
-    return names
 
 
 # --- One value -------------------------------------------------------------------------------------

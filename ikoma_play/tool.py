@@ -134,6 +134,20 @@ class Tool:
         return tuple(_parameters(self))
 
     @cached_property
+    def wires(self) -> frozenset[str]:
+        """The names of its arguments in playbooks and HTTP bodies, without aliases."""
+        return frozenset(parameter.wire for parameter in self.parameters)
+
+    @cached_property
+    def named(self) -> Mapping[str, Parameter]:
+        """Its arguments by every name that they may be given under."""
+        names = {parameter.wire: parameter for parameter in self.parameters}
+        by_python = {parameter.name: parameter for parameter in self.parameters}
+        for alias, name in self.aliases.items():
+            names.setdefault(alias, by_python[name])
+        return names
+
+    @cached_property
     def summary(self) -> str:
         """The first line of the docstring."""
         return (self.function.__doc__ or "").strip().partition("\n")[0]
@@ -231,6 +245,8 @@ class Toolbox:
         return re.sub(r"^ansible\.(builtin|legacy)\.", "", name)
 
     def find(self, name: str) -> Tool | None:
+        if (known := self._tools.get(name)) is not None:
+            return known
         name = self.canonical(name)
         if name not in self._tools:
             module = self._module_of.get(name)

@@ -84,6 +84,7 @@ NAMES_ALLOWED = {
     "modules": "Python's own modules are meant",
     "module": "Python's own modules are meant",
     "error_task_class": "waitress' own attribute",
+    "task_class": "waitress' own attribute",
 }
 
 

@@ -98,7 +98,7 @@ def command(**given: Any) -> int:
         trusted = {"trusted_proxy": proxy, "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
         server = Server(
             application, sock, given["threads"], log, secured_by=secured_by,
-            max_request_body_size=given["max_body"] + 1, send_bytes=1, **(trusted if proxy else {}),
+            max_request_body_size=given["max_body"] + 1, **(trusted if proxy else {}),
         )  # fmt: skip
         _load()
         log.write("info", "listening", on=str(at), tls=secured_by is not None, host=own, audit=str(audit.path))

@@ -151,10 +151,16 @@ class Secrets:
                 outcome, result=None, message="", failure=failure, diffs=(), facts=EMPTY, warnings=(), item=None,
                 items=items,
             )  # fmt: skip
+        result, message = self.mask_value(outcome.result), self.mask(outcome.message)
+        if not (
+            outcome.failure or outcome.diffs or outcome.facts or outcome.warnings or items or outcome.item is not None
+            or result != outcome.result or message != outcome.message
+        ):  # fmt: skip
+            return outcome
         return replace(
             outcome,
-            result=self.mask_value(outcome.result),
-            message=self.mask(outcome.message),
+            result=result,
+            message=message,
             failure=self.mask_failure(outcome.failure) if outcome.failure else None,
             diffs=tuple(Diff(self.mask(d.label), self.mask(d.before), self.mask(d.after)) for d in outcome.diffs),
             facts=self.mask_value(outcome.facts) if outcome.facts else outcome.facts,

@@ -62,15 +62,21 @@ class Done:
         return value
 
 
-def of_outcome(outcome: Outcome) -> Done:
-    """What a tool returned; its result becomes plain data."""
+def returned(outcome: Outcome) -> Outcome:
+    """What a tool returned, with its result as plain data, and a failure where it failed."""
     if outcome.result is not None:
         outcome = replace(outcome, result=plain(outcome.result))
+    if outcome.status is Status.FAILED and outcome.failure is None:
+        outcome = replace(outcome, failure=Failure("step-failed", outcome.message or "the step failed"))
+    return outcome
+
+
+def of_outcome(outcome: Outcome) -> Done:
+    """What a step came to whose tool returned this."""
+    outcome = returned(outcome)
     changed = outcome.status is Status.CHANGED
     if outcome.status is Status.FAILED:
         changed = isinstance(outcome.result, Mapping) and bool(outcome.result.get("changed", "rc" in outcome.result))
-        if outcome.failure is None:
-            outcome = replace(outcome, failure=Failure("step-failed", outcome.message or "the step failed"))
     return Done(outcome, changed)
 
 

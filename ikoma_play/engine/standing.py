@@ -46,10 +46,10 @@ class Standing:
             if scoped(tool.function):
                 bound["scope"] = StepScope(self._view, run.options.check, False, self._find, run.secrets)
             with self._road.one_step():
-                done = outcomes.of_outcome(tool.function(self._road, **bound))
+                outcome = outcomes.returned(tool.function(self._road, **bound))
         except Exception as error:
-            done = outcomes.of_error(error)
-        return run.secrets.mask_outcome(done.outcome)
+            outcome = outcomes.of_error(error).outcome
+        return run.secrets.mask_outcome(outcome)
 
     def shown(self, arguments: Mapping[str, Any]) -> Any:
         """Arguments without the secrets that are known here."""

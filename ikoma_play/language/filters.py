@@ -86,6 +86,8 @@ def type_debug(value: Any) -> str:
 def plain(value: Any, moment: Callable[[Any], str] = str) -> Any:
     """The value made of what JSON knows: our own mappings become dict, tuples and sets lists, and points in time
     what `moment` makes of them."""
+    if value is None or type(value) in (str, int, float, bool):
+        return value
     if isinstance(value, Undefined):
         value._fail_with_undefined_error()
     if isinstance(value, Mapping):
@@ -98,7 +100,7 @@ def plain(value: Any, moment: Callable[[Any], str] = str) -> Any:
         return value.decode("utf-8", "replace")
     if isinstance(value, str):
         return str(value)
-    if value is None or isinstance(value, (bool, int, float)):
+    if isinstance(value, (int, float)):
         return value
     return moment(value) if hasattr(value, "isoformat") else str(value)
 

@@ -16,9 +16,12 @@ class _Later:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._loaded: Any = None
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(importlib.import_module(self._name), attribute)
+        if self._loaded is None:
+            self._loaded = importlib.import_module(self._name)
+        return getattr(self._loaded, attribute)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os.path
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from ..errors import StepError
 from ..transport.base import Transport
@@ -29,34 +30,31 @@ class Settings:
         return posixpath.join(self.apps_root, name, *below)
 
 
+_DEFAULTS = [(f"ikoma_{field.name}", field.default) for field in fields(Settings)]
+
+
 def settings(on: Transport) -> Settings:
     """The settings of the host that `on` leads to. Raises StepError for a value that makes no sense."""
-    variables = on.host.vars
-
-    def text(name: str, default: str) -> str:
-        value = variables.get(f"ikoma_{name}", default)
+    said = []
+    for variable, default in _DEFAULTS:
+        value = on.host.vars.get(variable, default)
         if not isinstance(value, str):
-            raise StepError(f"ikoma_{name} of host {on.host.name} must be text, not {value!r}")
-        return value
-
-    def path(name: str, default: str) -> str:
-        # Relative paths are for hosts on this machine, where the sandbox lies below the working directory.
-        if not on.local:
-            return text(name, default)
-        return os.path.abspath(os.path.expanduser(text(name, default)))  # noqa: PTH100, PTH111 - resolve() follows links
-
-    runtime = text("runtime", "compose")
-    if runtime not in RUNTIMES:
+            raise StepError(f"{variable} of host {on.host.name} must be text, not {value!r}")
+        said.append(str(value))
+    if said[0] not in RUNTIMES:
         raise StepError(
-            f"ikoma_runtime of host {on.host.name} is {runtime!r}", remedy=f"Use one of: {', '.join(RUNTIMES)}."
+            f"ikoma_runtime of host {on.host.name} is {said[0]!r}", remedy=f"Use one of: {', '.join(RUNTIMES)}."
         )
-    defaults = Settings()
-    return Settings(
-        runtime,
-        path("apps_root", defaults.apps_root),
-        path("backups_root", defaults.backups_root),
-        text("postgres", defaults.postgres),
-        path("audit_log", defaults.audit_log),
-        path("env_file", defaults.env_file),
-        path("sandbox_root", defaults.sandbox_root),
-    )
+    if not on.local:
+        return Settings(*said)
+    return _here(os.getcwd(), os.environ.get("HOME"), *said)  # noqa: PTH109
+
+
+@lru_cache(64)
+def _here(folder: str, home: str | None, *said: str) -> Settings:
+    """Settings of this machine: relative paths are below the working directory, as the sandbox's is, and `~` is
+    the home directory."""
+    found = dict(zip(Settings.__dataclass_fields__, said, strict=True))
+    for name in ("apps_root", "backups_root", "audit_log", "env_file", "sandbox_root"):
+        found[name] = os.path.normpath(os.path.join(folder, os.path.expanduser(found[name])))  # noqa: PTH111
+    return Settings(**found)

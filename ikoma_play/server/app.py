@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import re
 import secrets
@@ -38,16 +39,14 @@ PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-HEADERS = {
+POLICY = ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+HEADERS = {  # of every answer; the listener puts them there
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-_OF_ALL = list(HEADERS.items())
-_OF_PAGES = [(name, value) for name, value in _OF_ALL if name != "Content-Security-Policy"]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Environ = dict[str, Any]
 
@@ -71,7 +70,13 @@ class Visit:
 
     id: str
     address: str
+    environ: Environ
     key: str | None = None
+
+    def header(self, name: str) -> str | None:
+        """A header by its WSGI name (HTTP_X_ROLE); Bottle's own way to it costs several times as much."""
+        found: str | None = self.environ.get(name)
+        return found if found is None or found.isascii() else found.encode("latin-1").decode("utf-8", "replace")
 
 
 def application(web: Web) -> Application:
@@ -86,6 +91,7 @@ class Application:
         self.bottle = bottle.Bottle(catchall=True)
         self.bottle.default_error_handler = self._wrong_path
         self._operations: list[tuple[str, str, openapi.Operation]] = []
+        self._begun, self._count = secrets.token_hex(4), itertools.count(1)  # make the ids of requests that have none
         self.route("POST", "/execute/<name:path>", self._execute)
         self.route("GET", "/health", self._health, HEALTH)
         self.route("GET", "/capabilities", self._capabilities, CAPABILITIES)
@@ -105,7 +111,7 @@ class Application:
             self._operations.append((method, described, operation))
 
         def perform(**parts: str) -> Any:
-            visit = bottle.request.environ["ikoma.visit"]
+            visit: Visit = bottle.request.environ["ikoma.visit"]
             try:
                 found = answer(visit, **parts)
             except Refusal as refusal:
@@ -116,32 +122,35 @@ class Application:
             if isinstance(found, bottle.HTTPResponse):
                 return found
             bottle.response.content_type = "application/json"
-            return _text(found)
+            return found if isinstance(found, bytes) else _text(found).encode()
 
         self.bottle.route(path, method, perform)
 
     def __call__(self, environ: Environ, start: Callable[..., Any]) -> Iterable[bytes]:
         begun = time.perf_counter()
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        visit = Visit(given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8), _address(environ))
+        own = given if given and _REQUEST_ID.fullmatch(given) else f"{self._begun}{next(self._count):08x}"
+        visit = Visit(own, _address(environ), environ)
         environ["ikoma.visit"] = visit
         status = ""
 
         def start_with_headers(said: str, headers: list[tuple[str, str]], *more: Any) -> Any:
             nonlocal status
             status = said
-            own = any(name == "Content-Security-Policy" for name, _ in headers)
-            extra = [*headers, *(_OF_PAGES if own else _OF_ALL), ("X-Request-Id", visit.id)]
-            if environ.get("wsgi.url_scheme") == "https":
+            extra = [*headers, ("X-Request-Id", visit.id)]
+            if not any(name == POLICY[0] for name, _ in headers):
+                extra.append(POLICY)
+            if environ["wsgi.url_scheme"] == "https":
                 extra.append(("Strict-Transport-Security", "max-age=31536000"))
             return start(said, extra, *more)
 
         answer: Iterable[bytes] = self.bottle(environ, start_with_headers)
-        self.web.log.write(
-            "info", "request", requestId=visit.id, method=environ.get("REQUEST_METHOD"),
-            path=environ.get("PATH_INFO"), status=int(status[:3] or 0),
-            ms=round((time.perf_counter() - begun) * 1000, 2), address=visit.address, key=visit.key,
-        )  # fmt: skip
+        if self.web.log.takes("info"):
+            self.web.log.write(
+                "info", "request", requestId=visit.id, method=environ.get("REQUEST_METHOD"),
+                path=environ.get("PATH_INFO"), status=int(status[:3] or 0),
+                ms=round((time.perf_counter() - begun) * 1000, 2), address=visit.address, key=visit.key,
+            )  # fmt: skip
         return answer
 
     # --- who calls ---
@@ -151,7 +160,7 @@ class Application:
         web = self.web
         web.refresh()
         web.limits.count(ADDRESS, visit.address)
-        key = bottle.request.get_header("X-Api-Key") or ""
+        key = visit.header("HTTP_X_API_KEY") or ""
         try:
             found = callers.authenticated(key, visit.address, web.find_key, web.limits)
         except Refusal as refusal:
@@ -169,7 +178,7 @@ class Application:
     def role(self, visit: Visit) -> tuple[Key, Access]:
         """The caller and the role of this request. Raises Refusal."""
         key = self.caller(visit)
-        return key, callers.role_of(key, bottle.request.get_header("X-Role"))
+        return key, callers.role_of(key, visit.header("HTTP_X_ROLE"))
 
     # --- routes ---
 
@@ -178,32 +187,34 @@ class Application:
         role = key.access
         try:
             tool = calls.tool(name)
-            role = callers.role_of(key, bottle.request.get_header("X-Role"))
-            raw = bottle.request.body.read()
+            role = callers.role_of(key, visit.header("HTTP_X_ROLE"))
+            raw: bytes = visit.environ["wsgi.input"].read()  # the server ends it where the body ends
             body = bodies.parse(raw)
         except Refusal as refusal:
             calls.write(
                 Entry(name[:100], role.label, error=refusal.message, key=key.name, request_id=visit.id)
             )  # fmt: skip
             raise
-        asked = fingerprint("POST", bottle.request.path, role.label, raw)
-        begun = self.web.once.begin(key.name, bottle.request.get_header("Idempotency-Key"), asked)
-        if isinstance(begun, Kept):
-            return answered(begun.status, begun.text, {"Idempotent-Replayed": "true"})
-        request = Request(visit.id, key, role, tool, body)
-        later = "respond-async" in bottle.request.get_header("Prefer", "").lower()
+        begun = Begun(None, key.name, "")
+        if (once := visit.header("HTTP_IDEMPOTENCY_KEY")) is not None:
+            asked = fingerprint("POST", bottle.request.path, role.label, raw)
+            found = self.web.once.begin(key.name, once, asked)
+            if isinstance(found, Kept):
+                return answered(found.status, found.text, {"Idempotent-Replayed": "true"})
+            begun = found
+        request = Request(visit.id, key, role, tool, body, begun.runs if tool.changes else None)
+        later = "respond-async" in (visit.header("HTTP_PREFER") or "").lower()
         return self._later(request, begun) if later else self._now(request, begun)
 
     def _now(self, request: Request, begun: Begun) -> Any:
         """The call is made, and its answer kept where it might be asked for again."""
-        on_run = begun.runs if request.tool.changes else None
         try:
-            text = _text(self.web.calls.execute(replace(request, on_run=on_run)))
+            text = _text(self.web.calls.execute(request))
         except Refusal as refusal:
             begun.end(refusal.status, _text({**refusal.body(), "requestId": request.id}))
             raise
         begun.end(200, text)
-        return answered(200, text)
+        return text.encode()
 
     def _later(self, request: Request, begun: Begun) -> Any:
         """The call is begun, and goes on after the answer. Raises Refusal where it does not come so far."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from threading import Condition
+from threading import Lock
 from typing import Any
 
 from .. import engine
@@ -72,7 +72,7 @@ class Calls:
         self._most = most
         # Told of each call: tool, "" or the code of the failure, seconds.
         self.count: Callable[[Tool, str, float], None] = lambda tool, code, seconds: None
-        self._change = Condition()
+        self._change = Lock()
         self.running = 0
 
     def tool(self, name: str) -> Tool:
@@ -147,8 +147,7 @@ class Calls:
         tool = request.tool
         callers.demand_access(tool.access, request.role, tool.name)
         arguments = dict(request.body)
-        takes_host = any(parameter.wire == "host" for parameter in tool.parameters)
-        host = self._host(None if takes_host else arguments.pop("host", None))
+        host = self._host(None if "host" in tool.wires else arguments.pop("host", None))
         faults = tool.faults(arguments)
         if faults:
             raise _wrong_arguments(tool, arguments, [fault.message for fault in faults])
@@ -238,7 +237,6 @@ class Calls:
     def leave(self) -> None:
         with self._change:
             self.running -= 1
-            self._change.notify_all()
 
 
 class _Slot:

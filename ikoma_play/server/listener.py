@@ -22,10 +22,10 @@ from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask, ThreadedTaskDispatcher
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 
 from ..errors import UsageError
-from .app import HEADERS
+from .app import HEADERS, POLICY
 from .logs import Log
 from .tls import Secured
 
@@ -130,6 +130,9 @@ REFUSED = {
 }
 
 
+_HEADERS = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items()).encode() + b"\r\n"
+
+
 class JsonError(ErrorTask):  # type: ignore[misc]
     """What waitress itself refuses (too large, malformed), in the shape of every other answer."""
 
@@ -140,13 +143,26 @@ class JsonError(ErrorTask):  # type: ignore[misc]
         code, said = REFUSED.get(error.code, REFUSED[400])
         body = (json.dumps({"success": False, "error": said, "code": code}) + "\n").encode()
         self.status = f"{error.code} {error.reason}"
-        self.response_headers.extend([("Content-Type", "application/json"), *HEADERS.items()])
+        self.response_headers.extend([("Content-Type", "application/json"), POLICY, *HEADERS.items()])
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
         self.channel.server.log.write(
             "info", "refused", status=error.code, code=code, address=str(self.channel.addr[0])
         )
+
+
+class Answer(WSGITask):  # type: ignore[misc]
+    """An answer whose head goes out together with the first of its body."""
+
+    def build_response_header(self) -> bytes:
+        self.channel.head = super().build_response_header()[:-2] + _HEADERS
+        return b""
+
+    def finish(self) -> None:
+        super().finish()
+        head, self.channel.head = self.channel.head, b""  # of an answer without a body
+        self.channel.write_soon(head)
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
@@ -165,8 +181,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     After an answer to a request that was not read to its end what still comes is thrown away for a while: closed
     at once, the connection would be reset under the client's hands, the answer unread."""
 
+    task_class = Answer
     error_task_class = JsonError
     parser_class = Parser
+    head = b""  # of an answer, to be sent with what follows
     draining_since = 0.0
     lingers = False
 
@@ -198,11 +216,21 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             if self.server.secured_by is None or not self.readable():
                 return
 
+    # These two are asked of every connection whenever anything happens on one.
+
     def readable(self) -> bool:
-        return bool(self.draining_since or super().readable())
+        if self.requests or self.total_outbufs_len or self.will_close or self.close_when_flushed:
+            return bool(self.draining_since)
+        return True
 
     def writable(self) -> bool:
-        return not self.draining_since and bool(super().writable())
+        waits = self.total_outbufs_len or self.will_close or self.close_when_flushed
+        return bool(waits and not self.draining_since)
+
+    def write_soon(self, data: bytes) -> int:
+        if self.head and data:
+            data, self.head = self.head + data, b""
+        return int(super().write_soon(data))
 
     def handle_close(self) -> None:
         if self.connected and self.lingers and not self.draining_since:
@@ -246,6 +274,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
             sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()), bind_socket=False,
         )  # fmt: skip
 
+    awake = False  # whether the loop was told to look at its connections again and has yet to
+
+    def pull_trigger(self) -> None:
+        if not self.awake:
+            self.awake = True
+            super().pull_trigger()
+
     def getsockname(self) -> Any:
         return ("unix", self.socket.getsockname()) if self._unix else super().getsockname()
 
@@ -282,6 +317,7 @@ def serve(server: Server, begin_stop: Callable[[], None], ended: Callable[[], bo
     with _quiet(server.log), _on_signals(stop):
         over = 0.0
         while len(signals) < 2:
+            server.awake = False
             wasyncore.loop(timeout=0.5 if not signals else 0.05, use_poll=True, map=server._map, count=1)
             if signals and ended():
                 over = over or time.monotonic()

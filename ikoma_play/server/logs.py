@@ -23,8 +23,12 @@ class Log:
         self._least = LEVELS.index(level)
         self._stream = stream or sys.stderr
 
+    def takes(self, level: str) -> bool:
+        """Whether lines of this level are written."""
+        return LEVELS.index(level) >= self._least
+
     def write(self, level: str, event: str, **more: Any) -> None:
-        if LEVELS.index(level) < self._least:
+        if not self.takes(level):
             return
         line = {"timestamp": timestamp(time.time()), "level": level, "event": event, **more}
         try:

@@ -78,7 +78,7 @@ def operation(
 
 def _call(tool: Tool) -> dict[str, Any]:
     shape = tool.schema()
-    if not any(parameter.wire == "host" for parameter in tool.parameters):
+    if "host" not in tool.wires:
         shape = {**shape, "properties": {**shape["properties"], "host": _HOST}}
     group = tool.name.partition(".")[0] if tool.dotted else "general"
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def _rate(name: str, text: str) -> str:
 
 def _stamp(file: Path) -> tuple[int, ...]:
     try:
-        found = file.stat()
+        found = os.stat(file)  # noqa: PTH116 - once a request
     except OSError:
         return ()
     return (found.st_mtime_ns, found.st_size, found.st_ino)

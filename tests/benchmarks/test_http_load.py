@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.benchmarks.http_load import compared
+from tests.benchmarks.http_load import compared, ratio
 
 
 def test_a_call_costs_little_more_than_its_http(tmp_path: Path) -> None:
-    bare, ours = compared(tmp_path, seconds=2, connections=16)
-    ratios = [mine.rate / theirs.rate for mine, theirs in zip(ours, bare, strict=True)]
-    print(f"\nbare {bare}\nours {ours}\nratios {ratios}")
-    assert sum(load.bad for load in (*bare, *ours)) == 0, "calls failed under load"
-    # 0.7 where nothing else runs; what else the machine does weighs more on the one that asks more of it.
-    assert max(ratios) >= 0.5, f"the way to a tool has become longer: {ratios}"
+    ratios = []
+    for attempt in range(5):  # what else the machine does weighs more on the one that asks more of it
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        bare, ours = compared(folder, seconds=1, connections=16)
+        print(f"\nbare {bare}\nours {ours}")
+        assert sum(load.bad for load in (*bare, *ours)) == 0, "calls failed under load"
+        ratios.append(ratio(bare, ours))
+        if ratios[-1] >= 0.7:
+            break
+    assert max(ratios) >= 0.7, f"the way to a tool has become longer: {ratios}"
