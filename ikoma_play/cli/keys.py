@@ -151,19 +151,17 @@ class Place:
         if name != api_keys.PLATFORM:
             shown = api_keys.new()
             return self.file.change(lambda keys: (keys.rotate(name, seconds, shown), shown))
-        old = self.api_key_hash()
-        if old is None:
-            raise UsageError(
-                f"there is no API_KEY_HASH in {self.env_file}", remedy="Name the platform's .env with --env-file."
-            )
         shown = api_keys.new()
 
-        def change(keys: Keys) -> tuple[Keys, None]:
-            return keys.retire_platform(old, seconds), None
+        def change(keys: Keys) -> tuple[Keys, str]:
+            old = self.api_key_hash()
+            if old is None:
+                raise UsageError(
+                    f"there is no API_KEY_HASH in {self.env_file}", remedy="Name the platform's .env with --env-file."
+                )
+            return keys.retire_platform(old, seconds), shown
 
-        self.file.change(change)
-        self._write_env(api_keys.sha256(shown))
-        return shown
+        return self.file.change(change, lambda: self._write_env(api_keys.sha256(shown)))
 
     def _write_env(self, digest: str) -> None:
         try:

@@ -225,7 +225,7 @@ def _keys(environment: Environment) -> Callable[[str], Key | None]:
     from ..platform.api_keys import FILE
     from ..platform.key_file import KeyFile
 
-    file = KeyFile(Path(os.environ.get("API_KEYS_FILE") or environment.file.with_name(FILE)))
+    file = KeyFile(Path(audits.setting("API_KEYS_FILE", environment.file) or environment.file.with_name(FILE)))
     try:
         none = not list(file.keys) and not environment.now.key_hash
     except StepError as error:

@@ -1,8 +1,12 @@
-"""The file of keys on this machine: changed whole, by one at a time, and read again when it has changed."""
+"""The file of keys: changed whole, by one at a time, and read again when it has changed.
+
+Whoever changes it holds a lock beside it, FILE.lock, and changes the platform's .env under the same one: `KeyFile` on
+this machine, `swapped` on any host."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import secrets
 import threading
@@ -10,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import Unavailable
+from ..errors import Unavailable, last_lines
+from ..model import Command
+from ..transport.base import Transport
 from .api_keys import Keys
 
 T = TypeVar("T")
@@ -42,15 +48,17 @@ class KeyFile:
                 self._seen = state
             return self._keys
 
-    def change(self, make: Callable[[Keys], tuple[Keys, T]]) -> T:
-        """Put what `make` makes of the keys in their place, whole or not at all, and give what it gives besides."""
+    def change(self, make: Callable[[Keys], tuple[Keys, T]], then: Callable[[], None] = lambda: None) -> T:
+        """Put what `make` makes of the keys in their place, whole or not at all, and give what it gives besides;
+        `then` is done before anybody else may change them."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+            lock = os.open(lock_of(str(self.path)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 made, more = make(self._read())
                 self._replace(made.text)
+                then()
             finally:
                 os.close(lock)
         except OSError as error:
@@ -83,3 +91,38 @@ class KeyFile:
             f"the file of keys {self.path} cannot be {what}: {error.strerror}",
             remedy="Run as the user whom it belongs to, or name another with --file or API_KEYS_FILE.",
         )
+
+
+def lock_of(path: str) -> str:
+    """The lock of a file of keys."""
+    return f"{path}.lock"
+
+
+def swapped(on: Transport, lock: str, path: str, before: bytes | None, after: bytes) -> bool:
+    """Put `after` in place of `before` in a file of a host, whole or not at all; None stands for no file. False where
+    the file holds something else by now. Raises Unavailable where it cannot be written."""
+    digest = "absent" if before is None else f"{hashlib.sha256(before).hexdigest()}  -"
+    done = on.run(Command(("flock", lock, "sh", "-c", _SWAP, "sh", path, digest), stdin=after))
+    if done.exit_code not in (0, _ANOTHER):
+        raise Unavailable(
+            f"{path} on {on.host.name} cannot be written", remedy="Run as the user whom it belongs to.",
+            evidence=last_lines(done),
+        )  # fmt: skip
+    return done.ok
+
+
+_ANOTHER = 75
+_SWAP = f"""\
+set -e
+umask 077
+real=$(readlink -f -- "$1")
+now=absent
+test ! -e "$real" || now=$(sha256sum < "$real")
+test "$now" = "$2" || exit {_ANOTHER}
+beside=$(mktemp "$real.XXXXXX")
+trap 'rm -f -- "$beside"' EXIT
+cat > "$beside"
+test ! -e "$real" || chown "$(stat -c %u:%g -- "$real")" "$beside"
+sync "$beside"
+mv -f -- "$beside" "$real"
+"""

@@ -6,19 +6,23 @@ import os
 import posixpath
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..audit import reading, verifying
 from ..audit.entries import ERROR, timestamp
-from ..errors import AuditError, Refused, StepError
+from ..errors import AuditError, Refused, StepError, Unavailable
 from ..model import Access, Outcome, changed, ok
 from ..platform import api_keys, envfile
+from ..platform.api_keys import Keys
+from ..platform.key_file import lock_of, swapped
 from ..platform.settings import Settings, settings
 from ..tool import Scope, tool
 from ..transport.base import Transport
 
+PATIENCE = 100  # times that a file is read again which somebody else has changed meanwhile
 NEWEST = 20  # failures that are listed
 SUSPICIOUS = 3  # failed attempts to log in, from one address
 
@@ -43,26 +47,18 @@ def rotate(
     grace: seconds for which the old one stays valid
     """
     found = settings(on)
-    keys, env = _keys(on, found), envfile.read(on, found.env_file)
     shown = api_keys.new()
     if scope is not None:
         scope.keep_secret(shown)
     result = {"name": name, "savedTo": save_to, "oldValidUntil": timestamp(time.time() + max(grace, 0.0))}
-    if name == api_keys.PLATFORM:
-        old = api_keys.platform_hash(env.values)
-        if old is None:
-            raise Refused(f"{found.env_file} has no API_KEY_HASH", remedy="See: ikoma-play keys list")
-        made = keys.retire_platform(old, grace)
-        env.merge({"API_KEY_HASH": api_keys.sha256(shown)})
-    else:
-        made = keys.rotate(name, grace, shown)
     folder = posixpath.dirname(save_to)
     if (not save_to.startswith("/") and not on.local) or on.stat(folder or ".", follow=True) is None:
         raise Refused(f"there is no directory {folder} for the new key", remedy="Name a file in one that is there.")
+    if name == api_keys.PLATFORM:
+        _rotate_platform(on, found, shown, grace)
+    else:
+        _change(on, found, lambda keys: keys.rotate(name, grace, shown))
     if not on.dry:
-        on.write(_file(found), made.text.encode(), envfile.MODE)
-        if name == api_keys.PLATFORM:
-            envfile.write(on, found.env_file, env)
         on.write(save_to, f"{shown}\n".encode(), envfile.MODE)
     return changed(result, f"the new key is in {save_to}, and counts")
 
@@ -75,14 +71,13 @@ def revoke(on: Transport, name: str, only_old: bool = False) -> Outcome:
     only_old: only the values that were rotated away; the new one stays
     """
     found = settings(on)
-    keys = _keys(on, found)
-    if name not in keys.by_name and name != api_keys.PLATFORM:
-        return ok({"name": name}, "there is no such key")
-    made = keys.revoke(name, only_old)
-    if made == keys:
-        return ok({"name": name}, "nothing of it was valid any more")
-    if not on.dry:
-        on.write(_file(found), made.text.encode(), envfile.MODE)
+
+    def without(keys: Keys) -> Keys:
+        known = name in keys.by_name or name == api_keys.PLATFORM
+        return keys.revoke(name, only_old) if known else keys
+
+    if not _change(on, found, without):
+        return ok({"name": name}, "nothing of such a key was valid")
     return changed({"name": name}, "the former values are revoked" if only_old else "the key is revoked")
 
 
@@ -156,12 +151,37 @@ def _shown(entry: dict[str, Any]) -> dict[str, Any]:
     return {**{name: entry.get(name) for name in names}, "appName": entry["arguments"].get("appName")}
 
 
-def _file(found: Settings) -> str:
-    return posixpath.join(posixpath.dirname(found.env_file), api_keys.FILE)
+def _file(on: Transport, found: Settings) -> str:
+    """The file of keys: API_KEYS_FILE of the platform's .env, else of the environment, else beside that .env."""
+    there = on.stat(found.env_file, follow=True) is not None
+    named = envfile.read(on, found.env_file).values.get("API_KEYS_FILE") if there else None
+    if not named and on.local:
+        named = os.environ.get("API_KEYS_FILE")
+    return named or posixpath.join(posixpath.dirname(found.env_file), api_keys.FILE)
 
 
-def _keys(on: Transport, found: Settings) -> api_keys.Keys:
-    path = _file(found)
-    if on.stat(path, follow=True) is None:
-        return api_keys.Keys()
-    return api_keys.Keys.parse(on.read(path).decode("utf-8", "replace"), path)
+def _change(on: Transport, found: Settings, make: Callable[[Keys], Keys]) -> bool:
+    """Put what `make` makes of the keys in their place; False where that is what they were."""
+    path = _file(on, found)
+    for _ in range(PATIENCE):
+        before = on.read(path) if on.stat(path, follow=True) is not None else None
+        keys = Keys.parse((before or b"").decode("utf-8", "replace"), path)
+        made = make(keys)
+        if made == keys or on.dry or swapped(on, lock_of(path), path, before, made.text.encode()):
+            return made != keys
+    raise Unavailable(f"{path} is changed by others all the time", remedy="Try again.")
+
+
+def _rotate_platform(on: Transport, found: Settings, shown: str, grace: float) -> None:
+    """The platform's own key changes in .env, once the old one is known to stay valid."""
+    for _ in range(PATIENCE):
+        before = on.read(found.env_file) if on.stat(found.env_file, follow=True) is not None else b""
+        env = envfile.EnvFile(before.decode("utf-8", "replace"), found.env_file)
+        old = api_keys.platform_hash(env.values)
+        if old is None:
+            raise Refused(f"{found.env_file} has no API_KEY_HASH", remedy="See: ikoma-play keys list")
+        _change(on, found, partial(Keys.retire_platform, old=old, grace=grace))
+        env.merge({"API_KEY_HASH": api_keys.sha256(shown)})
+        if on.dry or swapped(on, lock_of(_file(on, found)), found.env_file, before, env.text.encode()):
+            return
+    raise Unavailable(f"{found.env_file} is changed by others all the time", remedy="Try again.")
