@@ -124,6 +124,7 @@ class Tool:
     aliases: Mapping[str, str] = field(default_factory=dict)  # further wire names → Python names
     undo: Undo | None = None
     lasting: str = ""  # why it is not undone, where it changes something and has no `undo`
+    places: tuple[str, ...] = ()  # Python names of arguments that name files of the runner, or addresses
 
     @property
     def dotted(self) -> bool:
@@ -199,10 +200,12 @@ def tool(
     aliases: Mapping[str, str] | None = None,
     undo: Undo | None = None,
     lasting: str = "",
+    places: Iterable[str] = (),
 ) -> Callable[[Function], Function]:
     """Declare the function a tool; it stays an ordinary function with the tool at `.tool`.
 
-    A platform tool that changes something says how it is undone (`undo`), or why it is not (`lasting`)."""
+    A platform tool that changes something says how it is undone (`undo`), or why it is not (`lasting`). `places` are
+    arguments by which a caller could have the runner read files or reach addresses that are not the application's."""
 
     def declare(function: Function) -> Function:
         function.tool = Tool(  # type: ignore[attr-defined]
@@ -218,6 +221,7 @@ def tool(
             dict(aliases or {}),
             undo,
             lasting,
+            tuple(places),
         )
         return function
 

@@ -216,6 +216,7 @@ def _parts(
         inventory, TOOLS, roads.connect, is_local,
         lambda tool, key, request, keep: journal.call(tool, key.name, request, keep),
         audit, lambda: environment.latest.host_variables, str(shipped.playbooks()), own, dry,
+        lambda: environment.latest.places,
     )  # fmt: skip
 
 

@@ -50,6 +50,11 @@ def looks_secret(name: str) -> bool:
     return bool(_NAME.search(name)) or bool(_CAMEL.search(name))
 
 
+def without_password(text: str) -> str:
+    """The text with the passwords of URLs in it masked."""
+    return _IN_URL.sub(lambda found: found[0].replace(f":{found[1]}@", f":{MASK}@"), text)
+
+
 class Secrets:
     """The secret values of one run; safe to use from several threads."""
 

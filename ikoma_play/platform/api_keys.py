@@ -60,6 +60,11 @@ class Key:
     def access(self) -> Access:
         return Access[self.role.upper()]
 
+    @property
+    def limited(self) -> bool:
+        """Whether it is for some hosts or applications alone."""
+        return bool(self.hosts or self.applications)
+
     def expired(self, now: float) -> bool:
         return self.expires is not None and now >= self.expires
 

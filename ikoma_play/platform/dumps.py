@@ -119,8 +119,9 @@ def _sounds_like(dump: Dump, app: str) -> bool:
     return bool(re.fullmatch(rf"{re.escape(app)}-\d{{8}}.*", posixpath.basename(dump.path)))
 
 
-def locate(on: Transport, path: str) -> Dump:
-    """A backup by its path or its name. Raises Refused outside the backups' directory, NotFound."""
+def locate(on: Transport, path: str, app: str | None = None) -> Dump:
+    """A backup by its path or its name. Raises Refused outside the backups' directory and for one that was made of
+    another application than `app`, NotFound."""
     folder = settings(on).backups_root
     name = posixpath.basename(path)
     if path not in (name, posixpath.join(folder, name)) or not NAME.fullmatch(name):
@@ -133,6 +134,11 @@ def locate(on: Transport, path: str) -> Dump:
     if found is None or found.kind != "file":
         raise NotFound(f"there is no backup {path}", remedy="db.backups lists them.")
     known = _recorded(on, path)
+    if app is not None and known.app not in ("", app):
+        raise Refused(
+            f"{path} is a backup of {known.app}, not of {app}",
+            remedy=f"db.backups appName={app} lists its own. To take this one all the same, copy it to another name.",
+        )
     return Dump(path, found.size, known.sha256, known.created_at or _iso(found.mtime), known.app, known.migrations)
 
 

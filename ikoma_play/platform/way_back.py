@@ -168,7 +168,7 @@ def _database(
     notes: list[str],
 ) -> tuple[str, Dump | None]:
     if backup:
-        chosen = dumps.locate(on, backup)
+        chosen = dumps.locate(on, backup, app)
         dumps.verify(on, chosen)
         if not chosen.sha256:
             notes.append(f"{chosen.path} has no recorded checksum, so it could not be verified")

@@ -11,14 +11,14 @@ from typing import Any
 from .. import engine
 from ..audit.entries import Entry
 from ..engine.locking import Locking
-from ..engine.masking import looks_secret
+from ..engine.masking import looks_secret, without_password
 from ..engine.prepared import hide
 from ..errors import AuditError, FaultsFound, IkomaError, JournalError
 from ..model import Access, Event, Failure, Observer, Outcome, Report, StepFinished, StepStarted
 from ..platform.api_keys import Key
 from ..spelling import did_you_mean, listed
 from ..tool import Tool
-from . import answers, callers
+from . import answers, callers, places
 from .answers import Refusal
 from .looks import ORIGIN, Looks, as_it_is
 from .parts import Parts
@@ -153,6 +153,7 @@ class Calls:
             raise _wrong_arguments(tool, arguments, [fault.message for fault in faults])
         app = arguments.get("appName")
         callers.demand_reach(request.key, host, app if isinstance(app, str) else None)
+        places.demand(places.of_call(tool, arguments), request.key, request.role, self.parts.places())
         return host, arguments
 
     def _host(self, named: Any) -> str:
@@ -275,6 +276,8 @@ def shown_body(body: Mapping[str, Any]) -> Any:
 def _shown(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: hide(each) if looks_secret(str(name)) else _shown(each) for name, each in value.items()}
+    if isinstance(value, str):
+        return without_password(value)
     return [_shown(each) for each in value] if isinstance(value, list) else value
 
 

@@ -49,3 +49,4 @@ class Parts:
     play_home: str = ""
     own_host: str | None = None  # the one that is meant where a call names none
     check: bool = False  # nothing is changed, only told
+    places: Callable[[], Sequence[str]] = tuple  # what keys may name beyond their applications

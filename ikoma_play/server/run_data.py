@@ -94,12 +94,8 @@ def demand_harmless(variables: Mapping[str, Any], role: Access) -> None:
 # --- what is shown ---
 
 
-def limited(key: Key) -> bool:
-    return bool(key.hosts or key.applications)
-
-
 def may_see(key: Key, row: Row) -> bool:
-    return not limited(key) or asked(row).get("key") == key.name
+    return not key.limited or asked(row).get("key") == key.name
 
 
 def about(row: Row) -> dict[str, Any]:

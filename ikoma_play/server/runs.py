@@ -25,7 +25,7 @@ from ..journal.holder import is_dead, this_process
 from ..journal.store import Row, Store
 from ..model import EMPTY, Access
 from ..platform.api_keys import Key
-from . import bodies, callers
+from . import bodies, callers, places
 from .answers import Refusal, wrong_fields
 from .app import Application, Visit, answered, begun_text
 from .calls import shown_body
@@ -39,7 +39,6 @@ from .run_data import (
     about,
     approval,
     demand_harmless,
-    limited,
     may_see,
     of_faults,
     read,
@@ -114,7 +113,7 @@ class Runs:
         most = bottle.request.query.get("most", "20")
         if not most.isdecimal() or not most.isascii() or not 0 < int(most) <= 500:
             raise wrong_fields({"most": "most: a number from 1 to 500"})
-        rows = self._store.read("newest_runs", most=500 if limited(key) else int(most))
+        rows = self._store.read("newest_runs", most=500 if key.limited else int(most))
         return {"runs": [about(row) for row in rows if may_see(key, row)][: int(most)]}
 
     def _show(self, visit: Visit, run: str) -> Any:
@@ -179,7 +178,7 @@ class Runs:
 
     def _start(self, visit: Visit) -> Any:
         def begin(wanted: Wanted) -> str:
-            demand_harmless(wanted.variables, wanted.role)
+            self._demand_harmless(wanted)
             callers.demand_access(self._starter.access(wanted.playbook), wanted.role, wanted.playbook)
             app = wanted.variables.get("app")
             for host in self._starter.hosts(wanted.playbook, wanted.variables, wanted.limit):
@@ -197,13 +196,18 @@ class Runs:
     def _again(self, visit: Visit, run: str, word: str) -> Any:
         def begin(wanted: Wanted) -> str:
             callers.demand_access(self._starter.access_of(self._row(wanted.key, run)), wanted.role, f"{word} of {run}")
-            demand_harmless(wanted.variables, wanted.role)
+            self._demand_harmless(wanted)
             return run
 
         def go_on(run: str, wanted: Wanted) -> None:
             self._starter.again(run, word == "rollback", wanted)
 
         return self._doing(visit, f"runs.{word}", AGAIN, begin, go_on, run)
+
+    def _demand_harmless(self, wanted: Wanted) -> None:
+        """Variables that are not for the key to say. Raises Refusal."""
+        demand_harmless(wanted.variables, wanted.role)
+        places.demand(places.of_run(wanted.variables), wanted.key, wanted.role, self._calls.parts.places())
 
     def _cancel(self, visit: Visit, run: str) -> Any:
         def begin(wanted: Wanted) -> str:

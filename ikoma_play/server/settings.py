@@ -21,13 +21,15 @@ RATES = {"RATE_LIMIT_PER_KEY": "1200", "RATE_LIMIT_PER_ADDRESS": "2400", "RATE_L
 class Settings:
     """`key_hash`: the sha256 of the platform's own key, hexadecimal, "" where there is none; `rates` are calls a
     minute (or `10/second`, as the library spells them), 0 for no limit; `host_variables` are what the platform's
-    own host takes from here where the inventory says nothing; `audit_log` is "" where nothing is said."""
+    own host takes from here where the inventory says nothing; `audit_log` is "" where nothing is said; `places` are
+    those of ALLOWED_PLACES."""
 
     key_hash: str
     audit_log: str
     port: int
     rates: Mapping[str, str]
     host_variables: Mapping[str, Any]
+    places: tuple[str, ...] = ()
 
 
 class Environment:
@@ -72,6 +74,7 @@ class Environment:
             int(port),
             {name: _rate(name, values.get(name) or default) for name, default in RATES.items()},
             self._host_variables(values),
+            tuple(values.get("ALLOWED_PLACES", "").split()),
         )
 
     def _from_file(self) -> dict[str, str]:

@@ -63,7 +63,7 @@ def status(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> O
     )
 
 
-@tool("apps.health", access=Access.OBSERVER, changes=False)
+@tool("apps.health", access=Access.OBSERVER, changes=False, places=("health_url",))
 def health_(on: Transport, app_name: AppName, health_url: str | None = None, *, scope: Scope | None = None) -> Outcome:
     """Tell whether the application is healthy, from its services' health checks, its database and its health URL.
 
@@ -167,7 +167,7 @@ def validate(on: Transport, app_name: AppName, *, scope: Scope | None = None) ->
     return ok(result, message, warnings=found.warnings)
 
 
-@tool("apps.source", access=Access.BUILDER, changes=True, undo=undo_files.SOURCE)
+@tool("apps.source", access=Access.BUILDER, changes=True, undo=undo_files.SOURCE, places=("source",))
 def source(
     on: Transport, app_name: AppName, source: str, ref: GitRef | None = None, *, scope: Scope | None = None
 ) -> Outcome:

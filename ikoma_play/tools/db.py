@@ -110,7 +110,7 @@ def restore(on: Transport, app_name: AppName, backup_path: str, *, scope: Scope 
     backup_path: a backup that db.backups lists, by its path or its file name
     """
     server = _server(on, scope)
-    dump = dumps.locate(on, backup_path)
+    dump = dumps.locate(on, backup_path, app_name)
     result = {"success": True, "backupPath": dump.path, "sha256": dump.sha256, "previousDatabase": ""}
     if on.dry:
         dumps.verify(on, dump)
@@ -146,7 +146,7 @@ def verify_backup(
     backup_path: a backup that db.backups lists, by its path or its file name; default the newest
     """
     server = _server(on, scope)
-    dump = dumps.locate(on, backup_path) if backup_path else _newest_backup(on, app_name)
+    dump = dumps.locate(on, backup_path, app_name) if backup_path else _newest_backup(on, app_name)
     if on.dry:
         dumps.verify(on, dump)
         return changed({"backupPath": dump.path}, f"{dump.path} would be restored into a scratch database")

@@ -74,7 +74,7 @@ def check(on: Transport) -> Outcome:
     return ok(result, "; ".join(details[name] for name in bad) or "everything is well")
 
 
-@tool("platform.preflight", access=Access.OBSERVER, changes=False, secrets=("env",))
+@tool("platform.preflight", access=Access.OBSERVER, changes=False, secrets=("env",), places=("source",))
 def preflight(
     on: Transport,
     app_name: AppName | None = None,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ikoma_play.errors import NotFound
+from ikoma_play.errors import NotFound, Refused
 from ikoma_play.model import Status
 from ikoma_play.platform import databases
 from tests.parts.command import CHECKOUT
@@ -75,6 +75,13 @@ def test_a_release_says_what_it_takes_to_put_it_back(shop: Shop) -> None:
     first = shop.call("artifact.releases").result[0]["verified"]
     shop.call("artifact.verify_release")
     assert first and shop.call("artifact.releases").result[0]["verified"] == first, "when it was verified first counts"
+
+
+def test_a_backup_of_another_application_is_not_restored(shop: Shop) -> None:
+    shop.back_up("shop-20260101-000000.sql", "2026-01-01T00:00:00Z")
+    for tool in ("db.restore", "db.verify_backup"):
+        with pytest.raises(Refused, match="is a backup of shop, not of another"):
+            shop.sandbox.call(tool, appName="another", backupPath="shop-20260101-000000.sql")
 
 
 def test_the_way_back_leads_to_the_last_verified_release(shop: Shop) -> None:
