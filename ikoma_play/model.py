@@ -225,6 +225,7 @@ class Loop:
     label: Any = None
     pause: Any = 0
     extended: Any = False
+    extended_allitems: Any = True
     break_when: tuple[str, ...] = ()
     position: Position | None = None
 
@@ -249,6 +250,12 @@ class RoleRef:
     vars: Mapping[str, Any] = EMPTY
     params: Mapping[str, Any] = EMPTY  # given where the role is used
     parents: tuple[RoleRef, ...] = ()
+    needed: bool = False  # a dependency of the last of its parents
+
+    @property
+    def users(self) -> tuple[RoleRef, ...]:
+        """The roles that include or import this one, the nearest first; one that another needs has none."""
+        return () if self.needed else self.parents[::-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from typing import Any, Protocol, TypeVar
 from .model import Access, Decision, Fault, Outcome
 
 Function = TypeVar("Function", bound=Callable[..., Outcome])
+CACHEABLE = "_ansible_facts_cacheable"  # key of a result: the variables that it sets are facts of the host too
 Record = Mapping[str, Any]
 """What a tool wrote down before it changed something: plain JSON without secrets."""
 

@@ -25,7 +25,7 @@ from ..model import (
     StepStarted,
     UndoRecorded,
 )
-from ..tool import Undoing
+from ..tool import CACHEABLE, Undoing
 from ..transport.base import Transport
 from . import loops, outcomes, reach, undoing
 from .approving import asking
@@ -132,8 +132,9 @@ class Call:
             raise
         done: list[Done] = []
         extended = truth(loop.extended, self.templar)
+        every = truth(loop.extended_allitems, self.templar)
         pause = number("pause", loop.pause, self.templar, loop.position)
-        for item, layer in loops.layers(loop, items, extended):
+        for item, layer in loops.layers(loop, items, extended, every):
             if done and pause:
                 self.run.stopping.wait(pause)
             if self.run.stopping.is_set():
@@ -366,6 +367,8 @@ class Call:
             to = self.run.host(reach.delegate(self.step, self.templar) or to.name)
         if self.prepared.tool.name == "set_fact":
             to.variables.results.update(facts)
+            if isinstance(done.outcome.result, dict) and done.outcome.result.get(CACHEABLE):
+                to.variables.facts.update({f"ansible_{name}": value for name, value in facts.items()})
             if self.frame.keep is not None:
                 self.frame.keep.update(facts)
         elif self.prepared.tool.name == "include_vars":

@@ -57,7 +57,7 @@ def include_role(
     defaults_from: the file of its defaults/ to load
     handlers_from: the file of its handlers/ to load
     public: its defaults and vars stay for the steps that follow
-    allow_duplicates: run it though the same use was there before
+    allow_duplicates: run it though the same use was included before
     rolespec_validate: check its arguments where the role declares them
     apply: keywords for the steps that it brings
     """
@@ -68,7 +68,7 @@ def include_role(
         "handlers_from": handlers_from,
         "validate": rolespec_validate,
     }
-    return ok({"include_role": name, "parts": parts, "public": public})
+    return ok({"include_role": name, "parts": parts, "public": public, "again": allow_duplicates})
 
 
 @tool("meta", access=Access.ADMIN, changes=False, free_form="do")

@@ -29,18 +29,16 @@ class Handlers:
             self.steps += [step for step in _flat(nodes) if id(step) not in known]
 
     def notify(self, host: HostRun, name: str) -> bool:
-        """Mark what this name calls on a host; False when nothing has the name."""
-        found = False
-        for number in self._search_order():
-            if self._is_called(self.steps[number], name, host):
-                host.notified[number] = None
-                found = True
-                break
-        for number, step in enumerate(self.steps):
-            if name in step.listen:
-                host.notified[number] = None
-                found = True
-        return found
+        """Remember the name on a host; False when nothing has it. What it calls is settled when handlers run."""
+        if not self._called(name, host):
+            return False
+        host.notified[name] = None
+        return True
+
+    def _called(self, name: str, host: HostRun) -> list[int]:
+        """The numbers of the handlers that a name calls: the one of this name, and all that listen to it."""
+        named = next((number for number in self._search_order() if self._is_called(self.steps[number], name, host)), -1)
+        return [number for number, step in enumerate(self.steps) if number == named or name in step.listen]
 
     def _search_order(self) -> list[int]:
         """Where several handlers have one name: the play's own before those of roles, later roles before
@@ -72,21 +70,21 @@ class Handlers:
         """Run what was notified on these hosts; gives the hosts that fail by it. `forced` takes failed ones too."""
         failed: dict[str, HostRun] = {}
         frame = Frame(kind="handler")
+        due: dict[int, dict[str, HostRun]] = {}  # by number, those that are to run and where
 
-        def waiting() -> list[int]:
-            return sorted({number for host in hosts for number in host.notified if host.name not in failed})
+        def settle() -> None:
+            for host in hosts:
+                for number in [number for name in host.notified for number in self._called(name, host)]:
+                    due.setdefault(number, {})[host.name] = host
+                host.notified.clear()
 
-        while pending := waiting():
-            for number in pending:
-                due = [
-                    host
-                    for host in hosts
-                    if number in host.notified and host.name not in failed and (host.going or forced)
-                ]
-                for host in hosts:
-                    host.notified.pop(number, None)
-                if due:
-                    failed |= self.play.walk((self.steps[number],), due, frame, forced)
+        settle()
+        while due:
+            for number in sorted(due):
+                on = [host for host in due.pop(number).values() if host.name not in failed and (host.going or forced)]
+                if on:
+                    failed |= self.play.walk((self.steps[number],), on, frame, forced)
+                settle()
         for host in failed.values():
             host.notified.clear()
         return failed

@@ -73,7 +73,7 @@ class HostRun:
         self.ended = False  # meta: end_host and its kin, until the play ends
         self.over = False  # the run is to be undone, and had come no further here
         self.ended_role: RoleRef | None = None  # meta: end_role, the use of a role that is over here
-        self.notified: dict[int, None] = {}  # handlers by their number in the play
+        self.notified: dict[str, None] = {}  # names that call handlers
         self.undo: list[Undo] = []
         self.open: list[Undo] = []  # of blocks and roles that are being worked on
         self.failures: list[StepFinished] = []  # what no rescue has mended

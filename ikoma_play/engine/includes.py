@@ -34,6 +34,7 @@ class Includes:
     def __init__(self, play: Stage) -> None:
         self.play = play
         self.run = play.run
+        self._used: set[tuple[Any, ...]] = set()
         self._read: dict[tuple[Any, ...], tuple[Node, ...]] = {}
         self._lock = Lock()
 
@@ -70,12 +71,24 @@ class Includes:
             wanted: tuple[Any, ...] = ("tasks", self._path(call, str(result["include"])))
         else:
             wanted = ("role", result["include_role"], tuple(sorted(result["parts"].items())), result["public"])
+            if self._was_used(call, wanted, names) and not result["again"]:
+                return Brought(("nothing", id(step)), (), ())
         key = (*wanted, id(step), json.dumps(names, sort_keys=True, default=str))
         with self._lock:
             read = (*wanted, id(step))
             if read not in self._read:
                 self._read[read] = self._load(step, wanted)
             return Brought(key, self._read[read], layers)
+
+    def _was_used(self, call: Call, wanted: tuple[Any, ...], names: Any) -> bool:
+        """Whether this host has had the same use of a role by an include before."""
+        step = call.step
+        parts = [part for part in wanted[2] if part[0] != "validate"]
+        use = (call.host.name, wanted[1], repr(parts), repr((step.given_vars, step.when, sorted(step.tags), names)))
+        with self._lock:
+            known = use in self._used
+            self._used.add(use)
+        return known
 
     def _path(self, call: Call, name: str) -> str:
         try:
@@ -96,6 +109,7 @@ class Includes:
             **dict(parts),
         )
         self.play.handlers.add(role.handlers)
+        self.play.variables.used(role.roles)
         if public:
             self.play.variables.publish(role.roles)
         return (role.block,)

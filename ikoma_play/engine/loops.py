@@ -36,8 +36,8 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else "text" if isinstance(value, str) else f"a {type(value).__name__}"
 
 
-def layers(loop: Loop, items: list[Any], extended: bool) -> Iterator[tuple[Any, Layer]]:
-    """Every item with the variables that stand for it."""
+def layers(loop: Loop, items: list[Any], extended: bool, every: bool = True) -> Iterator[tuple[Any, Layer]]:
+    """Every item with the variables that stand for it; with `every` an extended loop holds all items too."""
     last = len(items) - 1
     for index, item in enumerate(items):
         values: dict[str, Any] = {loop.var: item, "ansible_loop_var": loop.var}
@@ -46,7 +46,6 @@ def layers(loop: Loop, items: list[Any], extended: bool) -> Iterator[tuple[Any, 
             values["ansible_index_var"] = loop.index_var
         if extended:
             place: dict[str, Any] = {
-                "allitems": items,
                 "index": index + 1,
                 "index0": index,
                 "revindex": last - index + 1,
@@ -55,6 +54,8 @@ def layers(loop: Loop, items: list[Any], extended: bool) -> Iterator[tuple[Any, 
                 "last": index == last,
                 "length": len(items),
             }
+            if every:
+                place["allitems"] = items
             if index:
                 place["previtem"] = items[index - 1]
             if index < last:

@@ -55,14 +55,13 @@ class PlayRun:
         for host in hosts:
             host.ended, host.ended_role = False, None
             host.notified.clear()
-        name = self.play.name or (", ".join(map(str, _listed(self.play.hosts))))
         batches = list(self._batches(hosts, templar)) or [[]]
         for turn, batch in enumerate(batches):
             self.batch = [host for host in batch if not (host.failed or host.unreachable)]
             run.play_batch = [host.name for host in self.batch]
             run.seen.update(run.play_batch)
             if turn == 0 or self.batch:
-                title = str(_rendered(templar, name))
+                title = str(_rendered(templar, self.variables.title))
                 run.emit(PlayStarted(run.id, time.time(), title, tuple(run.play_batch)))
             if not self.batch:
                 continue
@@ -260,6 +259,8 @@ class PlayRun:
                 )
             if prompt.get("private", True):
                 run.secrets.add(answers[name])
+            if prompt.get("encrypt"):
+                answers[name] = _hashed(answers[name], prompt)
         return answers
 
     def _read_files(self) -> None:
@@ -286,6 +287,14 @@ class PlayRun:
                 step = Step("include_vars", {}, self.play.position, name="vars_files")
                 call = Call(self, self.prepared(step), host, Frame())
                 settle(self, call, outcomes.of_error(error, self.play.position))
+
+
+def _hashed(answer: Any, prompt: Mapping[str, Any]) -> str:
+    """An answer as its prompt wants it hashed. Raises FilterFailed."""
+    from ..language.filters_secret import password_hash
+
+    size = prompt.get("salt_size")
+    return password_hash(str(answer), str(prompt["encrypt"]), prompt.get("salt"), int(size) if size else None)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import NotFound, StepError
 from ..language.templating import Find, Templar, Variables
+from ..language.variables import search_path
 from ..model import Access, Decision, Step
 from ..tool import Undoing
 from .masking import Secrets
@@ -62,8 +63,8 @@ class StepScope:
 
 
 def finder(step: Step, playbook_dir: str) -> Find:
-    """Where the files that a step names are looked for: its role, the roles around it, its own file's
-    directory, then beside the playbook; in each first below files/, templates/, tasks/ or vars/."""
+    """Where the files that a step names are looked for: in each folder of its search path first below files/,
+    templates/, tasks/ or vars/."""
 
     def find(kind: str, name: str) -> Path:
         given = Path(name).expanduser()
@@ -71,10 +72,8 @@ def finder(step: Step, playbook_dir: str) -> Find:
             if given.exists():
                 return given
             raise NotFound(f"there is no {given}", position=getattr(name, "position", None))
-        roots = [Path(role.path) for role in ((step.role, *reversed(step.role.parents)) if step.role else ())]
-        roots += [Path(step.position.file).parent, Path(playbook_dir or ".")]
         looked = []
-        for root in dict.fromkeys(roots):
+        for root in map(Path, search_path(step, playbook_dir)):
             for place in (root / kind / name, root / name):
                 if place.exists():
                     return place.absolute()

@@ -46,6 +46,10 @@ class Inventory(Protocol):
     def groups(self) -> Mapping[str, Any]:
         """Group names to the names of their hosts."""
 
+    @property
+    def sources(self) -> Sequence[str]:
+        """The files and folders that it was read from, absolute."""
+
     def select(self, pattern: Any) -> Sequence[Host]:
         """The hosts a pattern names, in the inventory's order; raises FaultsFound or UsageError."""
 
@@ -229,7 +233,8 @@ class RunState:
 
     def group_names(self, host: Host) -> list[str]:
         added = [name for name, members in self.added_groups.items() if host.name in members]
-        return sorted({*host.groups, *added} - {"all"})
+        names = {*host.groups, *added} - {"all", "ungrouped"}
+        return sorted(names) or ["ungrouped"]
 
     def view_of(self, name: str) -> Variables | None:
         """A host's variables outside any play, None for a name that no inventory has."""
@@ -254,10 +259,12 @@ class RunState:
             "ansible_forks": options.workers,
             "ansible_run_tags": sorted(options.tags) or ["all"],
             "ansible_skip_tags": sorted(options.skip_tags),
-            "ansible_limit": options.limit,
             "ansible_version": _ANSIBLE,
             "ansible_playbook_python": sys.executable,
+            "ansible_config_file": None,
         }
+        if options.limit is not None:
+            fixed["ansible_limit"] = options.limit
         work: dict[str, Callable[[], Any]] = {
             "hostvars": lambda: HostVars(lambda: self.groups()["all"], self.view_of),
             "groups": self.groups,
@@ -269,12 +276,20 @@ class RunState:
             "ansible_play_batch": lambda: self.going(self.play_batch),
             "ansible_play_hosts": lambda: self.going(self.play_hosts),
             "ansible_play_hosts_all": lambda: list(self.play_hosts),
-            "ansible_play_name": lambda: self.play.play.name if self.play else "",
-            "ansible_play_role_names": lambda: list(self.play.names) if self.play else [],
-            "role_names": lambda: list(self.play.names) if self.play else [],
+            "ansible_play_name": lambda: self.play.title if self.play else "",
+            "ansible_play_role_names": lambda: self._role_names(False),
+            "role_names": lambda: self._role_names(False),
+            "ansible_dependent_role_names": lambda: self._role_names(True),
+            "ansible_role_names": lambda: sorted({*self._role_names(False), *self._role_names(True)}),
+            "ansible_inventory_sources": lambda: list(self.inventory.sources),
             "ansible_facts": lambda: self._facts(host.name),
         }
         return Computed(work, fixed)
+
+    def _role_names(self, needed: bool) -> list[str]:
+        """The roles that the play has used so far: those that other roles need, or the rest."""
+        roles = self.play.roles if self.play else ()
+        return list(dict.fromkeys(role.name for role in roles if role.needed is needed))
 
     def _facts(self, name: str) -> dict[str, Any]:
         """`ansible_facts`, gathered where nobody has yet; without the tool for it what steps found out."""

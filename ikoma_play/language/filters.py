@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment, Undefined, pass_environment
 from jinja2 import filters as standard
 
-from . import filters_text as filters_text  # adds its own to the table
+from . import filters_secret as filters_secret  # each adds its own to the table
+from . import filters_text as filters_text
 from .filter_table import FILTERS, named, wrong
 
 

@@ -266,24 +266,3 @@ def power(value: Any, exponent: float) -> float:
 @named("root")
 def root(value: Any, base: float = 2) -> float:
     return float(pow(float(value), 1.0 / float(base)))
-
-
-@named("password_hash")
-def password_hash(value: Any, hashtype: str = "sha512", salt: str | None = None, rounds: int | None = None) -> str:
-    """A crypt(3) hash, from the system's own library while Python brings it."""
-    import secrets
-    import string
-    import warnings
-
-    prefixes = {"sha512": "6", "sha512_crypt": "6", "sha256": "5", "sha256_crypt": "5", "md5": "1", "md5_crypt": "1"}
-    if hashtype not in prefixes:
-        raise wrong(f"password_hash: there is no {hashtype!r}", "Use sha512 or sha256.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            import crypt
-    except ImportError as error:
-        raise wrong("password_hash: this Python has no crypt") from error
-    salt = salt or "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(16))
-    middle = f"rounds={rounds}$" if rounds else ""
-    return str(crypt.crypt(str(value), f"${prefixes[hashtype]}${middle}{salt}"))

@@ -7,9 +7,7 @@ import os
 import random
 import re
 import shlex
-import string
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, Undefined, pass_context
@@ -18,6 +16,7 @@ from jinja2.runtime import Context
 from ..errors import IkomaError, TemplateFailed
 from ..spelling import did_you_mean
 from . import left_out, lookups_files
+from . import lookups_password as lookups_password  # adds its own to the table
 from .filters import flatten, subelements
 from .host_patterns import choose
 from .lookup_table import Asker, named
@@ -242,34 +241,6 @@ def _numbers(settings: dict[str, Any]) -> list[str]:
 # --- Secrets and settings ----------------------------------------------------------------------------
 
 
-@named("password")
-def password(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
-    """The password kept in a file of the runner, made when the file is not there."""
-    import secrets
-
-    found = []
-    for term in map(str, terms):
-        path_text, *pairs = shlex.split(term)
-        given = {**options, **dict(pair.split("=", 1) for pair in pairs)}
-        path = Path(path_text)
-        if path != Path("/dev/null") and path.exists():
-            found.append(path.read_text(encoding="utf-8").splitlines()[0].partition(" salt=")[0])
-            continue
-        letters = _alphabet(given.get("chars", ["ascii_letters", "digits", ".,:-_"]))
-        made = "".join(secrets.choice(letters) for _ in range(int(given.get("length", 20))))
-        if path != Path("/dev/null"):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as kept:
-                kept.write(f"{made}\n")
-        found.append(made)
-    return found
-
-
-def _alphabet(chars: Any) -> str:
-    parts = chars if isinstance(chars, list) else str(chars).split(",")
-    return "".join(getattr(string, part, part) for part in parts)
-
-
 @named("config")
 def config(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     """The few of Ansible's settings that mean something here too."""
@@ -281,12 +252,13 @@ def config(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[An
         "DEFAULT_BECOME_METHOD": "sudo",
     }
     for term in map(str, terms):
-        if term not in known and "default" not in options:
+        if term not in known and "default" not in options and options.get("on_missing", "error") == "error":
             raise TemplateFailed(
                 f"lookup 'config': {term} is a setting of Ansible that has no meaning here",
                 remedy=f"It knows {', '.join(known)}.",
             )
-    return [known.get(str(term), options.get("default")) for term in terms]
+    found = [str(term) for term in terms if str(term) in known or "default" in options]
+    return [known.get(term, options.get("default")) for term in found]
 
 
 @named("inventory_hostnames")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..model import EMPTY, Block, Node, Position, RoleRef, Step
@@ -39,6 +39,7 @@ class RoleUse:
     handlers_from: str = "main"
     repeatable: bool = False  # may run again although the same use was there before
     public: bool = True
+    needed: bool = False  # a dependency of the role around it
     validate: bool = True  # begin with the check of its arguments, where the role declares them
 
 
@@ -133,6 +134,7 @@ class RoleReader:
             vars={**(use.said.get("vars") or {}), **self._variables(path, "vars", use.vars_from, use.at)},
             params=use.params,
             parents=parents,
+            needed=use.needed,
         )
         self._suspect(ref, about)
         inside = outer.but(role=ref, phase=use.phase or name)
@@ -175,7 +177,7 @@ class RoleReader:
         nodes: list[Node] = []
         for entry in dependencies:
             if use := self._entry(entry, dependencies):
-                nodes.extend(self.use(use, inside))
+                nodes.extend(self.use(replace(use, needed=True), inside))
         return tuple(nodes)
 
     # --- where roles are ---

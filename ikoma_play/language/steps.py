@@ -219,6 +219,7 @@ class StepReader:
             label=settings.get("label"),
             pause=settings.get("pause", 0),
             extended=settings.get("extended", False),
+            extended_allitems=settings.get("extended_allitems", True),
             break_when=settings.get("break_when", ()),
             position=position_of(items, kind),
         )

@@ -7,6 +7,7 @@ results, parameters of roles, parameters of includes, extra variables, and what 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from .templating import Find, Layer, Named, Templar, Variables
 MAGIC = frozenset(
     [
         "ansible_check_mode",
+        "ansible_config_file",
+        "ansible_dependent_role_names",
         "ansible_diff_mode",
         "ansible_facts",
         "ansible_failed_result",
@@ -145,12 +148,13 @@ class PlayVariables:
 
     def __init__(self, play: Play, layers: Layers, prompted: Mapping[str, Any] = EMPTY) -> None:
         self.play = play
+        self.title = play.name or ", ".join(map(str, play.hosts if isinstance(play.hosts, list) else [play.hosts]))
         self._layers = layers
         self.vars = layers.of(play.vars)
         self.prompted = (Layer(prompted, authored=False),) if prompted else ()
         self.defaults = layers.of(*(role.defaults for role in play.roles))
         self.role_vars = layers.of(*(role.vars for role in play.roles))
-        self.names = tuple(dict.fromkeys(role.name for role in play.roles))
+        self.roles = tuple(play.roles)
         self._of_role: dict[int, tuple[RoleRef, StepLayers]] = {}
         self._none = StepLayers()
 
@@ -163,6 +167,10 @@ class PlayVariables:
             return role
         return StepLayers(role.defaults, role.role_vars, self._layers.of(*step.vars), role.params, role.magic)
 
+    def used(self, roles: Iterable[RoleRef]) -> None:
+        """Roles that were included, for the variables that name them."""
+        self.roles = (*self.roles, *roles)
+
     def publish(self, roles: Iterable[RoleRef]) -> None:
         """Show the defaults and vars of roles that were included to all steps that follow."""
         self.defaults = (*self.defaults, *self._layers.of(*(role.defaults for role in roles)))
@@ -172,13 +180,12 @@ class PlayVariables:
         known = self._of_role.get(id(role))
         if known is None:
             chain = (*role.parents, role)
-            magic = {
-                "role_name": role.name,
-                "ansible_role_name": role.name,
-                "role_path": role.path,
-                "ansible_parent_role_names": [parent.name for parent in reversed(role.parents)],
-                "ansible_parent_role_paths": [parent.path for parent in reversed(role.parents)],
-            }
+            magic: dict[str, Any] = {
+                "role_name": role.name, "ansible_role_name": role.name, "role_path": role.path,
+            }  # fmt: skip
+            if role.users:
+                magic["ansible_parent_role_names"] = [user.name for user in role.users]
+                magic["ansible_parent_role_paths"] = [user.path for user in role.users]
             made = StepLayers(
                 self._layers.of(*(each.defaults for each in chain)),
                 self._layers.of(*(each.vars for each in chain)),
@@ -230,7 +237,11 @@ class HostVariables:
         """Everything that the step sees on this host. `params` are those of the includes around it;
         `results` take the place of the host's own (a rollback sees them as they were)."""
         mine = play.of(step)
-        return Variables(
+        work: dict[str, Callable[[], Any]] = {
+            "vars": lambda: found,
+            "ansible_search_path": lambda: search_path(step, str(self.magic["playbook_dir"])),
+        }
+        found: Variables = Variables(
             *self.lowest,
             *play.defaults,
             *mine.defaults,
@@ -249,9 +260,11 @@ class HostVariables:
             self._extra,
             self._magic,
             *mine.magic,
+            Layer(Computed(work), authored=False),
             find=find,
             seen=seen,
         )
+        return found
 
     def outside(self, seen: Callable[[str, Any], None] | None = None) -> Variables:
         """What other hosts see of this one in `hostvars`: nothing that a play or a role says."""
@@ -276,6 +289,15 @@ class HostVariables:
         self.files = tuple(layers)
 
 
+def search_path(step: Step | None, playbook_dir: str) -> list[str]:
+    """Where a step's files are looked for: its role, the roles around it, its own file's folder, the playbook's."""
+    if step is None:
+        return [os.path.abspath(playbook_dir or ".")]
+    roles = [role.path for role in (step.role, *reversed(step.role.parents))] if step.role else []
+    places = [*roles, os.path.dirname(step.position.file), playbook_dir]
+    return list(dict.fromkeys(os.path.abspath(place or ".") for place in places))
+
+
 def facts_layer(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Gathered facts under their short names, as `ansible_facts` holds them."""
     return {name.removeprefix("ansible_"): value for name, value in facts.items()}
@@ -283,4 +305,5 @@ def facts_layer(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 __all__ = [
     "MAGIC", "Computed", "HostVariables", "HostVars", "Layers", "Named", "PlayVariables", "StepLayers", "facts_layer",
+    "search_path",
 ]  # fmt: skip

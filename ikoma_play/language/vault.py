@@ -97,9 +97,9 @@ def label_of(text: str) -> str:
     return parts[3] if len(parts) > 3 else DEFAULT
 
 
-def encrypt(data: bytes, password: Password) -> str:
-    """The text for `data`, with a final newline."""
-    salt = os.urandom(32)
+def encrypt(data: bytes, password: Password, salt: bytes = b"") -> str:
+    """The text for `data`, with a final newline; the salt is made up where none is given."""
+    salt = salt or os.urandom(32)
     key, signing, counter = _keys(password.secret, salt)
     padding = _BLOCK - len(data) % _BLOCK
     ciphertext = _cipher(data + bytes([padding]) * padding, key, counter)

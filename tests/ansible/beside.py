@@ -15,7 +15,7 @@ from typing import Any
 
 from ikoma_play.cli import status
 from ikoma_play.language.vault import DEFAULT, KEYS, Password
-from tests.engine.golden import ONE_HOST, options_of, play
+from tests.engine.golden import ONE_HOST, options_of, play, put
 
 HERE = Path(__file__).parent
 COUNTS = {"ok": "ok", "changed": "changed", "skipped": "skipped", "failures": "failed", "unreachable": "unreachable",
@@ -116,7 +116,7 @@ class Ansible:
         """The case through ansible-playbook."""
         prepared(folder, case)
         inventory = case.get("inventory_at", "hosts")
-        (folder / inventory).write_text(case.get("inventory", ONE_HOST), encoding="utf-8")
+        put(folder / inventory, case.get("inventory", ONE_HOST))
         (folder / "site.yml").write_text(case["playbook"], encoding="utf-8")
         record, log = self.home / "record.json", self.home / "log"
         record.unlink(missing_ok=True)

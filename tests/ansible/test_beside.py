@@ -7,6 +7,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ def ansible(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansible]:
 
 @pytest.mark.parametrize("case", list(cases()))
 def test_the_same_as_ansible(case: dict[str, Any], ansible: Ansible, tmp_path: Path) -> None:
+    with pages() if case.get("server") else nullcontext("") as url:
+        compare({**case, "playbook": case["playbook"].replace("URL", url)}, ansible, tmp_path)
+
+
+def compare(case: dict[str, Any], ansible: Ansible, tmp_path: Path) -> None:
     theirs = ansible(tmp_path / "case", case)
     found = ours(tmp_path / "case", case)
     if case.get("ansible") == "unordered":
@@ -49,7 +55,11 @@ def test_the_same_as_ansible(case: dict[str, Any], ansible: Ansible, tmp_path: P
 
 
 class Forms(http.server.BaseHTTPRequestHandler):
-    """Answers with the fields of the form that it is sent, whatever its boundary."""
+    """A few pages; and answers with the fields of the form that it is sent, whatever its boundary."""
+
+    def do_GET(self) -> None:
+        found = {"/a": b"one\ntwo\n", "/b": b"b\nB"}.get(self.path)
+        self._answer(b"" if found is None else found, "text/plain", 200 if found is not None else 404)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -59,20 +69,30 @@ class Forms(http.server.BaseHTTPRequestHandler):
              part.get_payload(decode=True).decode().strip()]
             for part in form.get_payload()
         ]).encode()  # fmt: skip
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(told)))
+        self._answer(told, "application/json")
+
+    def _answer(self, body: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(told)
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
-def test_forms_with_files_are_the_same(ansible: Ansible, tmp_path: Path) -> None:
+@contextmanager
+def pages() -> Iterator[str]:
+    """A server of a few pages, and of what it is sent; gives its address."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Forms) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_forms_with_files_are_the_same(ansible: Ansible, tmp_path: Path) -> None:
+    with pages() as url:
         fields = "{word: text, file: {filename: f.txt}, made: {filename: a.json, content: '{}', mime_type: a/b}}"
         case = {"playbook": f"""
 - hosts: h1
@@ -82,7 +102,6 @@ def test_forms_with_files_are_the_same(ansible: Ansible, tmp_path: Path) -> None
     - debug: {{msg: "{{{{ r.json }}}}"}}
 """, "files": {"files/f.txt": "in the file\n"}}  # fmt: skip
         assert ours(tmp_path / "case", case) == ansible(tmp_path / "case", case)
-        server.shutdown()
 
 
 def test_there_are_enough_of_them() -> None:

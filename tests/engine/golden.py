@@ -66,6 +66,14 @@ class Ran:
         return [f"{event.host} {event.kind} {event.title} {event.outcome.status.value}" for event in self.finished]
 
 
+def put(path: Path, text: str) -> None:
+    """Write a file; a program may be run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    if text.startswith("#!"):
+        path.chmod(0o755)
+
+
 def play(
     folder: Path,
     playbook: str,
@@ -76,7 +84,7 @@ def play(
     inventory_at: str = "hosts",
 ) -> Ran:
     """Run a playbook text in a folder, with the inventory at a place in it."""
-    (folder / inventory_at).write_text(inventory, encoding="utf-8")
+    put(folder / inventory_at, inventory)
     (folder / "site.yml").write_text(playbook, encoding="utf-8")
     ran = Ran(Report("", {}))
     ran.report = run(

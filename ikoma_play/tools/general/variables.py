@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ...errors import StepError
 from ...model import Access, Outcome, ok
-from ...tool import Scope, tool
+from ...tool import CACHEABLE, Scope, tool
 from ...transport.base import Transport
 
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -19,13 +19,13 @@ NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 def set_fact(on: Transport, *, cacheable: bool = False, **values: Any) -> Outcome:
     """Set variables of the host for the rest of the run.
 
-    cacheable: accepted for Ansible's sake; facts are kept for one run
+    cacheable: they are facts of the host too, which `meta: clear_facts` forgets
     """
     if not values:
         raise StepError("set_fact was given no variable", remedy="Name one: set_fact: name: value.")
     for name in values:
         demand_name(name)
-    return ok({"ansible_facts": values}, facts=values)
+    return ok({"ansible_facts": values} | ({CACHEABLE: True} if cacheable else {}), facts=values)
 
 
 @tool("include_vars", access=Access.ADMIN, changes=False, free_form="file", aliases={"_raw_params": "file"})
@@ -66,7 +66,12 @@ def include_vars(
         paths = list(_below(folder, depth or 1000, known, ignore_unknown_extensions, named))
     values: dict[str, Any] = {}
     for path in paths:
-        _add(values, _loaded(path), hash_behaviour == "merge")
+        found = _loaded(path)
+        if hash_behaviour == "merge" and name is None:
+            values.update(
+                {each: scope.variables[each] for each in found if each not in values and each in scope.variables}
+            )
+        _add(values, found, hash_behaviour == "merge")
     if name is not None:
         demand_name(name)
         values = {name: values}
