@@ -256,7 +256,7 @@ def _words(kind: Any) -> str:
     names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
     if hasattr(kind, "__struct_fields__"):
         return f"a mapping with {listed(kind.__struct_fields__, 'and')}"
-    if is_typeddict(kind) or hasattr(kind, "__dataclass_fields__"):
+    if is_typeddict(kind):
         return f"a mapping with {listed(kind.__annotations__, 'and')}"
     return names.get(kind, "a mapping" if kind is dict else "a value")
 

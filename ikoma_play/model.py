@@ -6,13 +6,14 @@ Nothing here knows how text is parsed, how a host is reached or how a run is sho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, BinaryIO
 
+from msgspec import Struct, field
+
 
 class _Nothing(Mapping[str, Any]):
-    """No entries, ever; hashable, so that dataclasses take it for a default (a mappingproxy is not before 3.12)."""
+    """No entries, ever; for defaults."""
 
     __slots__ = ()
 
@@ -48,8 +49,7 @@ class Access(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """A place in a text; line and column count from 1."""
 
     file: str
@@ -60,8 +60,7 @@ class Position:
         return f"{self.file}:{self.line}:{self.column}"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """Something wrong with a playbook, an inventory or an argument, known before anything ran."""
 
     code: str  # a stable slug: unknown-keyword, unknown-tool, missing-argument, …
@@ -74,8 +73,7 @@ class Fault:
 # --- Hosts -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Struct, frozen=True):
     """A machine of the inventory.
 
     `vars` holds its own and its groups' variables; on the host that a Transport carries, the
@@ -87,8 +85,7 @@ class Host:
     vars: Mapping[str, Any] = EMPTY
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """What to run on a host: an argv list, never a line for a shell."""
 
     argv: tuple[str, ...]
@@ -101,8 +98,7 @@ class Command:
     secrets: tuple[str, ...] = ()  # values that no message about this command may show
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What a command came to; `seconds` is wall time, `dropped` how many bytes of output were not kept."""
 
     exit_code: int
@@ -138,8 +134,7 @@ class Status(StrEnum):
         return self in (Status.FAILED, Status.UNREACHABLE, Status.ROLLBACK_FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(Struct, frozen=True):
     """One thing's text before and after; `label` names it, mostly a path."""
 
     label: str
@@ -147,8 +142,7 @@ class Diff:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why a step failed: an error made data, secrets already masked."""
 
     code: str
@@ -158,8 +152,7 @@ class Failure:
     position: Position | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What a step came to on one host. A tool returns it through `ok()` or `changed()`.
 
     `result` is the JSON value that HTTP answers with; `facts` become variables of the host;
@@ -192,8 +185,7 @@ def changed(result: Any = None, message: str = "", **more: Any) -> Outcome:
     return Outcome(Status.CHANGED, result, message, **more)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far a tool is with long work: `done` of `total` units; `total` 0 when it is not known."""
 
     text: str
@@ -204,8 +196,7 @@ class Progress:
 # --- The playbook ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """`retries`/`until`/`delay`/`backoff`; delays in seconds. `until` empty: until it does not fail."""
 
     retries: Any = 3
@@ -214,8 +205,7 @@ class Retry:
     backoff: Any = 1  # each delay is the one before times this
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
+class Loop(Struct, frozen=True):
     """What a step repeats over. `kind` is `loop` or the name behind `with_`; `items` is untemplated."""
 
     kind: str
@@ -230,8 +220,7 @@ class Loop:
     position: Position | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Become:
+class Become(Struct, frozen=True):
     """`become*` as written; None where nothing was said."""
 
     enabled: Any = None
@@ -240,8 +229,7 @@ class Become:
     flags: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class RoleRef:
+class RoleRef(Struct, frozen=True):
     """The use of a role that a step came with: where its files, templates and variables are found."""
 
     name: str
@@ -258,8 +246,7 @@ class RoleRef:
         return () if self.needed else self.parents[::-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One call of a tool, with every keyword that plays, roles and blocks around it hand down.
 
     Values are as written: text may hold templates. Inheritance is settled by the parser: `when`
@@ -313,8 +300,7 @@ class Step:
         return self.name or self.tool
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """Steps that stand or fall together, with `rescue` for when they fail and `always` for after."""
 
     steps: tuple[Node, ...]
@@ -330,8 +316,7 @@ class Block:
 Node = Step | Block
 
 
-@dataclass(frozen=True, slots=True)
-class Play:
+class Play(Struct, frozen=True):
     """One play: `steps` holds pre_tasks, roles, tasks and post_tasks in the order they run.
 
     Where handlers are due between those parts the parser has put a `meta: flush_handlers` step.
@@ -359,8 +344,7 @@ class Play:
     keywords: Mapping[str, Any] = EMPTY  # inherited keywords as written, for what is included later
 
 
-@dataclass(frozen=True, slots=True)
-class Playbook:
+class Playbook(Struct, frozen=True):
     """A file of plays; `files` names every file that was read for it."""
 
     path: str
@@ -372,30 +356,26 @@ class Playbook:
 # --- Events ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """Something that happened in a run; `at` is seconds since the epoch."""
 
     run: str
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted(Event):
+class RunStarted(Event, frozen=True):
     playbooks: tuple[str, ...] = ()
     check: bool = False
     steps: int = 0  # how many are known before the start, for a progress bar
     again: str = ""  # `resume`: goes on with a run that had ended; `undo`: undoes it
 
 
-@dataclass(frozen=True, slots=True)
-class PlayStarted(Event):
+class PlayStarted(Event, frozen=True):
     play: str = ""
     hosts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StepStarted(Event):
+class StepStarted(Event, frozen=True):
     step: Step | None = None
     title: str = ""  # the step's name, rendered as far as it could be
     host: str = ""
@@ -404,8 +384,7 @@ class StepStarted(Event):
     occurrence: str = ""  # which step on this host it is, the same when the run is walked through again
 
 
-@dataclass(frozen=True, slots=True)
-class UndoRecorded(Event):
+class UndoRecorded(Event, frozen=True):
     """What a tool wrote down just before it changed something, so that the change can be undone, by another
     process too. Told before the host is touched; a step may tell several, the oldest is undone last."""
 
@@ -415,15 +394,13 @@ class UndoRecorded(Event):
     record: Any = None  # plain JSON without secrets
 
 
-@dataclass(frozen=True, slots=True)
-class StepProgress(Event):
+class StepProgress(Event, frozen=True):
     step: Step | None = None
     host: str = ""
     progress: Progress = Progress("")
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What a step asks a person before the run goes on. `until` is in seconds since the epoch, `role` what an answer
     needs, `occurrence` which step on the host it is; `number` counts the run's questions, 0 before it is asked."""
 
@@ -436,8 +413,7 @@ class Question:
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """A person's answer to a question; `at` is in seconds since the epoch, `by` a key's name or `cli:` and a user."""
 
     approved: bool
@@ -446,8 +422,7 @@ class Decision:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class StepWaits(Event):
+class StepWaits(Event, frozen=True):
     """A step waits for a person to answer."""
 
     step: Step | None = None
@@ -456,8 +431,7 @@ class StepWaits(Event):
     question: Question | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StepRetried(Event):
+class StepRetried(Event, frozen=True):
     step: Step | None = None
     host: str = ""
     attempt: int = 1
@@ -466,8 +440,7 @@ class StepRetried(Event):
     outcome: Outcome | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(Struct, frozen=True):
     """What the rest of a run knows of a step besides its outcome; the journal keeps it for who goes on with the run."""
 
     changed: bool = False  # a failed step may have changed something too
@@ -477,8 +450,7 @@ class Memory:
     touched: bool = False  # something may have been changed, so what was written down to undo it counts
 
 
-@dataclass(frozen=True, slots=True)
-class StepFinished(Event):
+class StepFinished(Event, frozen=True):
     step: Step | None = None
     title: str = ""
     host: str = ""
@@ -489,14 +461,12 @@ class StepFinished(Event):
     memory: Memory = Memory()
 
 
-@dataclass(frozen=True, slots=True)
-class Warned(Event):
+class Warned(Event, frozen=True):
     message: str = ""
     position: Position | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished(Event):
+class RunFinished(Event, frozen=True):
     report: Report | None = None
 
 
@@ -505,8 +475,7 @@ Observer = Callable[[Event], None]
 threads at once: it returns when what was told is where it has to be, such as on the disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostRecap:
+class HostRecap(Struct, frozen=True):
     """How many steps came to what on one host; a step counts once, however long its loop."""
 
     ok: int = 0  # includes changed, as Ansible counts
@@ -521,8 +490,7 @@ class HostRecap:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What a run came to, host by host."""
 
     run: str

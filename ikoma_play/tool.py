@@ -21,10 +21,11 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct, field
 
 from .model import Access, Decision, Fault, Outcome
 
@@ -65,8 +66,7 @@ class Scope(Protocol):
         `timeout` seconds. Raises StepError where nobody could."""
 
 
-@dataclass(frozen=True, slots=True)
-class Undoing:
+class Undoing(Struct, frozen=True):
     """Under what circumstances something is undone."""
 
     late: bool = False  # the run had ended well: what people did since is there too, and must not be lost
@@ -74,8 +74,7 @@ class Undoing:
     keep_secret: Callable[..., None] = lambda *values: None  # as Scope has it
 
 
-@dataclass(frozen=True, slots=True)
-class Undo:
+class Undo(Struct, frozen=True):
     """How what a tool does is undone: `rollback: auto`.
 
     `capture(on, at, **arguments)` is called before the tool, with the tool's arguments (without its scope). It
@@ -96,8 +95,7 @@ class Undo:
     expire: Callable[[Any, Record], None] = lambda on, record: None
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """One argument of a tool. `wire` is its name in playbooks and HTTP bodies."""
 
     name: str
@@ -109,8 +107,7 @@ class Parameter:
     secret: bool = False  # its value is never shown
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(Struct, frozen=True, dict=True):
     """A declared tool; what is derived from its function is worked out when first asked for."""
 
     name: str

@@ -191,6 +191,15 @@ def test_a_circle_would_be_found() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module or "ikoma_play")
+def test_nouns_are_structs(module: str) -> None:
+    """msgspec.Struct is defined in a fiftieth of the time that a frozen dataclass takes; mypy does not notice where
+    `replace` and `asdict` of the one are called on the other."""
+    imports = (node for node in ast.walk(tree(MODULES[module])) if isinstance(node, (ast.Import, ast.ImportFrom)))
+    names = {getattr(node, "module", None) or alias.name for node in imports for alias in node.names}
+    assert "dataclasses" not in names, "use msgspec.Struct, and replace and asdict of msgspec.structs"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module or "ikoma_play")
 def test_files_stay_small(module: str) -> None:
     path = MODULES[module]
     lines = len(path.read_text("utf-8").splitlines())

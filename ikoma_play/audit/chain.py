@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 START = "0" * 64  # what the first line is chained to
 
@@ -18,8 +19,7 @@ _HASH = len(',"hash":"') + 64 + len('"}\n')
 _HEAD = re.compile(rb"(sha256|hmac__) ([0-9]{18}) ([0-9a-f]{64}) ([0-9]{18}) ([0-9a-f]{64})\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A line of the log as it stands there: its number, its hash, and the bytes that the hash is of."""
 
     number: int
@@ -27,8 +27,7 @@ class Line:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """Where the chain ends: the last line's number and hash, and how many bytes the file has up to its end."""
 
     number: int = 0

@@ -6,8 +6,9 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..model import EMPTY
 
@@ -18,8 +19,7 @@ RECOVERED = "audit.recovered"  # a crash cut a line off; what was written of it 
 HEAD_LOST = "audit.head_lost"  # the head was not there or was damaged: lines may be missing before this one
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One call of a tool. Secrets in `arguments` and `error` are masked before they come here.
 
     `duration` is in seconds, `at` in seconds since the epoch: when the call began. `key` names the caller's key,

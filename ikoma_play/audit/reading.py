@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import AuditError
 from .log import files
@@ -16,8 +17,7 @@ from .log import files
 BLOCK = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which entries to show; what is empty asks for nothing. Times are as entries have them: UTC, ISO 8601."""
 
     app: str = ""

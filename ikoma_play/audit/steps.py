@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..model import Event, PlayStarted, Status, StepFinished, StepStarted
 from .entries import Entry
 from .log import AuditLog
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """On whose behalf a run goes: the name of a key or of who sits at the command line, and what he may do."""
 
     key: str

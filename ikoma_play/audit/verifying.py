@@ -7,9 +7,11 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import AuditError
 from . import log as logs
@@ -17,8 +19,7 @@ from .chain import Chain, Head, kind_of_head, may_begin, parsed
 from .entries import HEAD_LOST
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """A place where the log is not as it was written; `line` counts from 1, 0 is the file as a whole."""
 
     file: str
@@ -29,8 +30,7 @@ class Finding:
         return f"{self.file}:{self.line}: {self.what}" if self.line else f"{self.file}: {self.what}"
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """What verifying came to. `number` and `hash` are the last line's: kept elsewhere, they prove later that nothing
     up to there was changed. `note` tells of what is no fault."""
 
@@ -42,8 +42,7 @@ class Verified:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """One file of the log, open, up to the size that it had when the head was read."""
 
     path: Path

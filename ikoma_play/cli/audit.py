@@ -135,14 +135,15 @@ def verify(file: str | None, inventory: tuple[str, ...], key_file: str | None, k
 
     What it prints in the end, kept elsewhere, proves later that nothing up to there was changed or cut off.
     """
-    from dataclasses import asdict
+    from msgspec.structs import asdict
 
     from ..audit.verifying import verify as verified
 
     path, key_of_inventory = _path(file, inventory)
     found = verified(path, audits.chain_key(key_file or key_of_inventory), _known(known))
     if as_json:
-        click.echo(json.dumps({**asdict(found), "whole": not found.findings}, ensure_ascii=False))
+        findings = [asdict(each) for each in found.findings]
+        click.echo(json.dumps({**asdict(found), "findings": findings, "whole": not findings}, ensure_ascii=False))
         return status.FAILED if found.findings else status.DONE
     for finding in found.findings:
         click.echo(str(finding))

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from ..errors import AuditError, FaultsFound, IkomaError, UsageError
 from ..model import EMPTY, Host, Observer
@@ -30,8 +30,7 @@ ENV_FILE = "/opt/ikoma/.env"
 SHORTEST_KEY = 16  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a log lies; `named`: somebody said so, so that nothing runs where it cannot be written."""
 
     path: Path

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from ..errors import Forbidden
 from ..model import EMPTY, Event, Observer, StepStarted
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from .journaling import Journal
 
 
-@dataclass(frozen=True, slots=True)
-class Behalf:
+class Behalf(Struct, frozen=True):
     """Who asked for a run, and what the server adds to it. `connection` are variables of hosts that are this machine,
     where their own say nothing; `hosts` and `applications` are what the key is limited to."""
 

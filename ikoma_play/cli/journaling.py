@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from .. import shipped
 from ..errors import JournalError, UsageError
@@ -24,8 +25,7 @@ _NOT_KEPT = ("as_json", "junit", "profile", "lock_timeout", "await_approval", "s
              "list_steps", "list_tags")  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What a run was asked for, as the journal keeps it."""
 
     inventory: Sequence[str]
@@ -35,8 +35,7 @@ class Asked:
     past: Past | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(Struct, frozen=True):
     """What the engine is handed; nothing of it where no journal is kept."""
 
     observers: tuple[Observer, ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from .. import language
 from ..errors import FaultsFound
@@ -14,8 +15,7 @@ from ..tools import TOOLS
 from . import settings, sources
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """Everything that was read, found right; `warnings` did not stop it."""
 
     playbooks: tuple[Playbook, ...]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import click
+from msgspec.structs import asdict
 
 from .. import shipped
 from . import lists, loading, options, sources
@@ -29,6 +29,7 @@ def command(playbooks: tuple[str, ...], **given: Any) -> None:
     loaded = loading.load(playbooks, given["inventory"], given["extra_vars"])
     steps = lists.planned(loaded, given, str(shipped.playbooks()))
     if given["as_json"]:
-        click.echo(json.dumps([asdict(step) for step in steps], ensure_ascii=False, default=str))
+        rows = [{**asdict(step), "position": asdict(step.position)} for step in steps]
+        click.echo(json.dumps(rows, ensure_ascii=False, default=str))
     else:
         click.echo("\n".join(lists.as_text(steps)))

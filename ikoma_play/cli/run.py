@@ -6,10 +6,10 @@ import gc
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from .. import engine, shipped
 from ..errors import UsageError

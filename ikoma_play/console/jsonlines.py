@@ -22,9 +22,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from threading import Lock
 from typing import Any, TextIO
+
+from msgspec.structs import asdict
 
 from ..model import (
     Event,

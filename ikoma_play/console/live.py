@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import TextIO
 
+from msgspec import Struct
 from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
@@ -63,8 +63,7 @@ NARROW = 50  # below this there is no room for bars
 SHOWN = 5  # steps that run at the same time
 
 
-@dataclass(slots=True)
-class Running:
+class Running(Struct):
     """A step under way on one host."""
 
     key: int

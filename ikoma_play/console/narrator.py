@@ -7,8 +7,9 @@ many hosts become one line.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..model import (
     Event,
@@ -34,8 +35,7 @@ Kind = str
 remedy, head, hunk, added, removed, same; warning"""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line to show. `note` is what stands behind a step's title: `ignored`, `3 attempts`."""
 
     kind: Kind
@@ -47,8 +47,7 @@ class Line:
     everyone: bool = False  # `hosts` are all hosts of the play
 
 
-@dataclass(slots=True)
-class Group:
+class Group(Struct):
     """A step's equal outcomes, held back until no host is at it any more."""
 
     title: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+
+from msgspec import Struct
 
 from ..model import HostRecap, Report, Status
 from . import words
@@ -17,8 +18,7 @@ GROUPED = 20  # from more hosts than this on, hosts with equal figures share a r
 _URL = re.compile(r"https?://[^\s'\"<>]+[^\s'\"<>.,;:)]")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One line of the recap; `bad` when something failed on it."""
 
     title: str
@@ -36,7 +36,7 @@ def rows(report: Report) -> list[Row]:
     if len(report.hosts) <= GROUPED:
         return [Row(name, recap, _bad(recap)) for name, recap in report.hosts.items()]
     groups: dict[tuple[int, ...], list[str]] = {}
-    counted = [field.name for field in fields(HostRecap) if field.name != "seconds"]
+    counted = [name for name in HostRecap.__struct_fields__ if name != "seconds"]
     for name, recap in report.hosts.items():
         groups.setdefault(tuple(getattr(recap, field) for field in counted), []).append(name)
     found = []
@@ -51,8 +51,7 @@ def _bad(recap: HostRecap) -> bool:
     return bool(recap.failed or recap.unreachable or recap.rollback_failed)
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(Struct, frozen=True):
     """The last words: `good` or not, the sentence, and lines of advice (`$ ` before a command)."""
 
     good: bool

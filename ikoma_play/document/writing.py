@@ -6,10 +6,11 @@ import hashlib
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..errors import IkomaError
 from ..model import EMPTY, Block, Node, Play, Playbook, Step
@@ -37,8 +38,7 @@ _SAID = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """What to write. `playbooks` by their names; `variables` are those of the host that it is for; `severities`
     rows of name, meaning, response, contacts; `causes` rows of problem, name, fix; `boxes` the titles of both lists."""
 

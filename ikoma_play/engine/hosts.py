@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from ..language.templating import Layer
 from ..language.variables import HostVariables
@@ -11,8 +13,7 @@ from ..model import HostRecap, Node, Position, RoleRef, StepFinished
 from .facts import FactsOnDemand
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """A host's counts so far."""
 
     ok: int = 0
@@ -27,11 +28,10 @@ class Tally:
     seconds: float = 0.0
 
     def recap(self) -> HostRecap:
-        return HostRecap(**{name: getattr(self, name) for name in self.__slots__})
+        return HostRecap(**asdict(self))
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """Where in a run a step stands. `params` are layers that includes and rollbacks put around it.
 
     `kind` is step, handler or rollback; `rescued` says that a block around it has a rescue;
@@ -44,8 +44,7 @@ class Frame:
     depth: int = 0
 
 
-@dataclass(slots=True)
-class Undo:
+class Undo(Struct):
     """Handlers that wait for the case that the play fails on a host; `touched`: there is something to undo.
 
     `play` is the one that they belong to, `files` are its vars_files as the host reads them."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import IkomaError, NotFound
 from ..language import load_role, load_steps
@@ -19,8 +21,7 @@ from .outcomes import Done
 from .stage import Stage
 
 
-@dataclass(frozen=True, slots=True)
-class Brought:
+class Brought(Struct, frozen=True):
     """Nodes that one call of an include brought; hosts with the same `key` run them together."""
 
     key: tuple[Any, ...]

@@ -6,10 +6,11 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
+
+from msgspec.structs import replace
 
 from ..language.text import Revealed
 from ..model import (

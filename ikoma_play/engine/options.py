@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from ..model import EMPTY, Decision, Question, Step
 
@@ -24,8 +25,7 @@ class Approvals(Protocol):
         """Wait for the answer; None when its time is over. Raises Interrupted when `stopped`, and JournalError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """`limit` is a host pattern; `forks` 0 takes the machine's default; `play_home` is where the shipped
     playbooks lie; `connection` (ansible_user, ansible_connection …) counts where nothing else says otherwise."""
 

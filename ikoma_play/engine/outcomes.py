@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from ..errors import CommandFailed, IkomaError, Interrupted, StepError, Unreachable
 from ..language.filters import plain
 from ..model import Failure, Outcome, Position, Status
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """What one attempt, item or step came to: its outcome and the registered variable.
 
     `changed` is kept apart since a failed command has mostly changed something."""

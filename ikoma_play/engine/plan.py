@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from ..errors import IkomaError
 from ..language.templating import Templar
@@ -17,8 +18,7 @@ from .state import Inventory, RunState, nodes_below
 from .tags import chosen
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStep:
+class PlannedStep(Struct, frozen=True):
     """One row of a plan. `undo` says what would undo it: its tool's own way or the names of handlers, own ones
     first; `changes` says whether it may change a host. Where nothing undoes a step that changes something `undo`
     is empty and `lasting` says why, as far as its tool knows."""

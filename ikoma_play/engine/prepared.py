@@ -6,9 +6,10 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import FaultsFound, StepError
 from ..language.templating import OMIT, Find, Templar, has_template
@@ -20,8 +21,7 @@ from .reversal import arguments, reverting
 from .scope import finder
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A step with its tool; `templated` are the arguments whose text holds templates."""
 
     step: Step

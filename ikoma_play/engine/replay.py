@@ -8,8 +8,9 @@ first step on that the journal does not know.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..errors import IkomaError
 from ..journal.past import SKIP, Past, Recorded

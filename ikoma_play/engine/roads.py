@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from time import monotonic
 from typing import Any, BinaryIO
+
+from msgspec.structs import replace
 
 from ..errors import TimedOut
 from ..model import Command, Host, Outcome, Progress, Result

@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event as Flag
 from threading import RLock
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct, field
 
 from .. import __version__
 from ..errors import NotFound, StepError
@@ -60,8 +61,7 @@ class Inventory(Protocol):
         """The inventory as its sources say now; raises FaultsFound."""
 
 
-@dataclass(slots=True)
-class Waiting:
+class Waiting(Struct):
     """`--start-at-step`: steps are passed over until one has this name."""
 
     name: str | None

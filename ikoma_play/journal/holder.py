@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import asdict
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+
+class Holder(Struct, frozen=True):
     """A process. `boot` names the time since its machine was started, `process_start` its start in ticks since:
     together they tell it from a later one with the same number."""
 

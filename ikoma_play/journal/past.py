@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ..model import EMPTY, Failure, Memory, Outcome, Position, Status
 from ..tool import Toolbox
@@ -15,8 +16,7 @@ REPEAT, SKIP = "repeat", "skip"
 LATE = 2  # in the column `undoing`: what is undone had ended well; 1: it had not
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """One step on one host. `outcome` is None where the step began and nothing is known of its end."""
 
     number: int

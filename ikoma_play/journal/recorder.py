@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from .. import __version__
 from ..errors import JournalError
@@ -30,8 +32,7 @@ from .past import Past
 from .store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(Struct, frozen=True):
     """What a run was asked for. `options` holds no secrets; of `variables` only hashes are kept; `files` are the
     texts that the playbooks were read from."""
 

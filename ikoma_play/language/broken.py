@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..model import Fault
 from ..spelling import nearest
@@ -21,8 +22,7 @@ _NAMING = re.compile(r"([A-Za-z_]\w*)\s*:\s+([A-Za-z_]\w*)\s*(?=[,}]|$)")
 _NAMERS = ("register", "loop_var", "index_var")
 
 
-@dataclass(frozen=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """`names` may be meant to be variables where the faults are; `hides` says that more may be hidden."""
 
     names: frozenset[str] = frozenset()

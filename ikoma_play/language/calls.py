@@ -5,8 +5,9 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ..spelling import did_you_mean, listed, nearest
 from ..tool import Tool
@@ -29,8 +30,7 @@ IMPORTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A tool with its arguments; `key` is the word that named it, `local` that it runs on this machine."""
 
     name: str

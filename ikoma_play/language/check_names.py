@@ -5,8 +5,9 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..errors import TemplateFailed
 from ..model import Host, Position, RoleRef, Step
@@ -62,8 +63,7 @@ def _unused(plays: Sequence[Contents], words: set[str], faults: Faults) -> None:
                 faults.add("unused-register", text, name, otherwise=place.step.position, warning=True)
 
 
-@dataclass
-class _Definitions:
+class _Definitions(Struct):
     """Every name that is or will be defined, with the values written for it; `complete` unless some are unknown."""
 
     faults: Faults
@@ -288,8 +288,7 @@ class _PlayNames:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
+class _Scope(Struct, frozen=True):
     """Where a text is used: names that exist just there, whether an undefined one fails there, and for certain."""
 
     position: Any

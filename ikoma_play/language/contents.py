@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..errors import FaultsFound
 from ..model import Block, Node, Play, RoleRef, Step
@@ -18,8 +19,7 @@ from .values import has_template
 _ROLE_PARTS = ("tasks_from", "vars_from", "defaults_from", "handlers_from")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A step, what it is run as (step, handler, rollback), and names that only exist around it.
 
     `caught` says that a rescue around it makes up for its failure.
@@ -31,8 +31,7 @@ class Place:
     caught: bool = False
 
 
-@dataclass
-class Contents:
+class Contents(Struct):
     """Everything in a play. `closed` says that nothing else can come in while it runs."""
 
     play: Play

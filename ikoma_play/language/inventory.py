@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 from ..model import EMPTY, Host
 from .faults import Faults
@@ -17,8 +18,7 @@ from .inventory_files import VariableFolders
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(Struct, frozen=True):
     """A group; iterating gives the names of all its hosts, those of its children included."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from .faults import Faults
 from .host_patterns import BadPattern, expanded, host_and_port
@@ -13,8 +14,7 @@ from .host_patterns import BadPattern, expanded, host_and_port
 _GROUP_NAME = re.compile(r"[^\s:,!&\[\]{}]+\Z")
 
 
-@dataclass
-class DraftGroup:
+class DraftGroup(Struct):
     """A group as far as it is known: its own hosts and children, in order."""
 
     hosts: dict[str, None] = field(default_factory=dict)

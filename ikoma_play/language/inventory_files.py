@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import os.path
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..model import EMPTY, Position
 from ..spelling import nearest
@@ -16,8 +17,7 @@ from .variable_files import read_variables
 _ENDINGS = (".yml", ".yaml", ".json")
 
 
-@dataclass
-class VariableFolders:
+class VariableFolders(Struct):
     """What the two folders in one place say, by the name of the group or host."""
 
     folder: str

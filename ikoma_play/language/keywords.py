@@ -6,8 +6,9 @@ The parser, its "did you mean", and the JSON Schema that editors complete from a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 
 class Kind(Enum):
@@ -41,8 +42,7 @@ class Kind(Enum):
     SCOPE = "host or all"
 
 
-@dataclass(frozen=True, slots=True)
-class Keyword:
+class Keyword(Struct, frozen=True):
     """One keyword. `levels` is where it may stand; `inherited` says that what is inside takes it over."""
 
     name: str

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..model import EMPTY, Block, Node, Position, RoleRef, Step
 from ..spelling import did_you_mean
@@ -24,8 +26,7 @@ from .values import check_variable_names, has_template, keyword_values, said_no,
 _INSTALLATION = frozenset(("src", "scm", "version", "galaxy_info"))
 
 
-@dataclass(frozen=True, slots=True)
-class RoleUse:
+class RoleUse(Struct, frozen=True):
     """One place that uses a role: `said` are its keywords, `params` what it gives besides."""
 
     name: str
@@ -43,17 +44,15 @@ class RoleUse:
     validate: bool = True  # begin with the check of its arguments, where the role declares them
 
 
-@dataclass
 class RoleReader:
     """Reads the roles of one play: their steps are handed back, their handlers and variables gathered."""
 
-    reading: Reading
-    handlers: list[Node] = field(default_factory=list)
-    refs: list[RoleRef] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.faults = self.reading.faults
-        self.steps = StepReader(self.reading, self.import_role)
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.handlers: list[Node] = []
+        self.refs: list[RoleRef] = []
+        self.faults = reading.faults
+        self.steps = StepReader(reading, self.import_role)
         self._used: set[str] = set()
 
     # --- the ways to use a role ---

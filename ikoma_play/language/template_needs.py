@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 from jinja2 import meta, nodes
 from jinja2.exceptions import TemplateSyntaxError
+from msgspec import Struct
 
 from .jinja_environment import environment
 from .template_compiling import has_template, parsed, parsed_expression, syntax_failed
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """The free names of a template: `guarded` ones are tested with `is defined` or have a default."""
 
     required: frozenset[str] = frozenset()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ..model import EMPTY, Host, Play, RoleRef, Step
 from .templating import Find, Layer, Named, Templar, Variables
@@ -132,8 +133,7 @@ class Layers:
         return known[1]
 
 
-@dataclass(frozen=True, slots=True)
-class StepLayers:
+class StepLayers(Struct, frozen=True):
     """What a step brings at the ranks between those of its host."""
 
     defaults: tuple[Layer, ...] = ()

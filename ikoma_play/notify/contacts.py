@@ -11,8 +11,9 @@ ikoma_severity:   P1              that of every failure here; else what became o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import StepError
 from ..model import EMPTY
@@ -22,8 +23,7 @@ KINDS = ("webhook", "email", "command")
 VARIABLES = ("ikoma_severities", "ikoma_contacts", "ikoma_smtp", "ikoma_team", "ikoma_production", "ikoma_severity")
 
 
-@dataclass(frozen=True, slots=True)
-class Severity:
+class Severity(Struct, frozen=True):
     """How bad it is, how soon somebody must answer, and who."""
 
     name: str
@@ -32,16 +32,14 @@ class Severity:
     contacts: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """One way to a contact: an URL, mail addresses or an argv list. What it says may be secret."""
 
     kind: str
     target: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Escalation:
+class Escalation(Struct, frozen=True):
     """What one host's variables say about who is to be told."""
 
     severities: Mapping[str, Severity]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 _COLOURS = {"P1": "#b00020", "P2": "#e65100", "P3": "#f9a825", "P4": "#1565c0"}
 _WELL = "#2e7d32"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """`severity` is "" for good news; `fields` are run, host, step, error, more … in the order to be read."""
 
     title: str

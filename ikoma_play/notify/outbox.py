@@ -9,7 +9,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..errors import IkomaError, StepError
 from ..journal.store import Row, Store
@@ -22,8 +23,7 @@ PAUSES = (0.5, 2.0)  # seconds between the attempts at one time
 _MINE = 120.0  # seconds that one who is sending is left alone
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """What became of one notification; `error` "" when it was sent."""
 
     contact: str

@@ -18,9 +18,11 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from ..errors import NotFound, Refused, StepError
 from ..model import Access
@@ -34,16 +36,14 @@ _HASH = re.compile(r"[0-9a-f]{64}\Z")
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Retiring:
+class Retiring(Struct, frozen=True):
     """A hash that was rotated away and is valid until a time, in seconds since the epoch."""
 
     sha256: str
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """A key without the key. Times are seconds since the epoch; empty limits mean every host or application,
     else they are names or patterns (`shop-*`)."""
 
@@ -84,8 +84,7 @@ class Key:
         return application is not None and any(fnmatchcase(application, pattern) for pattern in self.applications)
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(Struct, frozen=True):
     """All keys of a file, by name; `platform` are former values of API_KEY_HASH that are valid a while yet."""
 
     by_name: Mapping[str, Key] = field(default_factory=dict)
@@ -110,7 +109,8 @@ class Keys:
 
     @property
     def text(self) -> str:
-        rows = [{name: value for name, value in asdict(key).items() if value not in (None, ())} for key in self]
+        whole = ({**asdict(key), "retiring": [asdict(old) for old in key.retiring]} for key in self)
+        rows = [{name: value for name, value in key.items() if value not in (None, (), [])} for key in whole]
         data = {"version": _VERSION, "keys": rows, "platform": [asdict(old) for old in self.platform]}
         return json.dumps(data, indent=1) + "\n"
 

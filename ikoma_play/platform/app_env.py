@@ -12,9 +12,11 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import IkomaError, NotFound, Refused, StepError
 from ..transport.base import Transport
@@ -37,8 +39,7 @@ _EXAMPLES = {
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """What became of a `.env`: `changed` and `names` are names only; `secrets` must be shown nowhere."""
 
     path: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..errors import IkomaError
 
@@ -28,8 +29,7 @@ FIXES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """`problem` is the runbook's (containers, database, disk), `name` one of ORDER; `evidence` is what was seen;
     `fix` is the playbook that mends it, "" where only a person can."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import NotFound, StepError
 from ..transport.base import Transport
@@ -25,8 +26,7 @@ _GIVEN = frozenset({"COMPOSE_PROJECT_NAME"})
 SURROUNDINGS = frozenset({"HOME", "HOSTNAME", "LOGNAME", "PATH", "PWD", "SHELL", "TMPDIR", "UID", "USER"})
 
 
-@dataclass(frozen=True, slots=True)
-class ComposeFile:
+class ComposeFile(Struct, frozen=True):
     """A compose file as it lies on a host, with the `.env` beside it."""
 
     path: str
@@ -65,8 +65,7 @@ def read(on: Transport, folder: str) -> ComposeFile:
     return ComposeFile(path, on.read(path).decode("utf-8", "replace"), env)
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Struct, frozen=True):
     """A variable of a compose file; `default` None where there is none, `message` what `:?` says about it."""
 
     default: str | None

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from msgspec import Struct
 
 from ..errors import StepError
 from ..model import Position
@@ -23,8 +23,7 @@ _DEPTH = 100
 _VALUES = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """Parsed YAML; `lines` maps the path of a value to its line, counted from 1.
 
     `written` is the data before interpolation, which may have brought secrets into `data`."""

@@ -6,7 +6,8 @@ import contextlib
 import re
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..errors import IkomaError
 from .postgres import LONGEST_NAME, Server, database_name
@@ -18,8 +19,7 @@ _TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 OURS = "ikoma_records"  # our own schema in it; never a user's name, which PostgreSQL would prefer to `public`
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Struct, frozen=True):
     """A database as it is now; `size` in bytes; `tables` are names, with the schema where it is not `public`."""
 
     name: str

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..errors import IkomaError
 from ..model import Command
@@ -20,8 +21,7 @@ LEAST_SPACE = 100 * 1024 * 1024  # bytes; with less a deploy fails sooner or lat
 _DOCKER_ROOT = "/var/lib/docker"
 
 
-@dataclass(frozen=True, slots=True)
-class Filesystem:
+class Filesystem(Struct, frozen=True):
     """A disk with something of ours on it; `holds` are our directories there."""
 
     mount: str

@@ -7,8 +7,9 @@ here (Compose's label) or has no name any more. Others may be hard to get again,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import IkomaError, StepError
 from ..transport.base import Transport
@@ -20,8 +21,7 @@ _BUILT = ("com.docker.compose.image.builder", "com.docker.compose.project")
 _MOST = 10  # items told of one kind
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image; `bytes` are those that no other image shares, `why` says why it stays, "" where it may go."""
 
     id: str

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Use:
+
+class Use(Struct, frozen=True):
     """One kind of thing that takes space; `freeable` bytes of it can go, `items` are the largest first."""
 
     kind: str  # applications, backups, images, buildCache, volumes, logs
     bytes: int
     freeable: int = 0
     advice: str = ""
-    items: tuple[dict[str, Any], ...] = field(default=())
+    items: tuple[dict[str, Any], ...] = ()
 
 
 def size(number: int) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..model import Progress
 from . import databases, dumps
 from .postgres import Server
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """What a restored dump held: rows by table, the schema named where it is not `public`."""
 
     rows: dict[str, int]

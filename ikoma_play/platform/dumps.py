@@ -16,9 +16,11 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from ..errors import CommandFailed, NotFound, Refused, StepError, Unavailable, last_lines
 from ..model import Command, Progress, Result
@@ -39,8 +41,7 @@ _OURS = (PART, ".sha256")
 _OPTIONS = ("--format=plain", "--clean", "--if-exists", "--no-owner", "--no-privileges", "--encoding=UTF8")
 
 
-@dataclass(frozen=True, slots=True)
-class Dump:
+class Dump(Struct, frozen=True):
     """A backup file; `sha256` is "" where none was recorded, `created_at` an ISO time."""
 
     path: str
@@ -49,7 +50,7 @@ class Dump:
     created_at: str = ""
     app: str = ""
     # Those that the database had, with checksums; None: not known.
-    migrations: dict[str, str] | None = field(default=None, hash=False)
+    migrations: dict[str, str] | None = None
 
 
 def backup_path(on: Transport, app: str, name: str | None) -> str:

@@ -10,8 +10,9 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import StepError, Unavailable
 from ..transport.base import Transport
@@ -26,8 +27,7 @@ OURS = "ikoma-play"  # the label of what we make ourselves
 REMEDY = "Start it (systemctl start docker), and check that this user may use it: docker info"
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """A container as the engine describes it. `health_output` is what its last health check printed."""
 
     id: str

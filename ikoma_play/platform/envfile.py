@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..errors import Refused, StepError
 from ..transport.base import Transport
@@ -31,8 +32,7 @@ _SHORTEST_SECRET = 4  # shorter ones would blot out parts of ordinary words
 Lookup = Callable[[str], "str | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(Struct, frozen=True):
     """A stretch of the file; `name` is empty for comments and blank lines."""
 
     text: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..model import Command
 from ..transport.base import Transport
@@ -15,8 +16,7 @@ BACKUPS, IMAGES, BUILD_CACHE, LEFTOVERS = "backups", "images", "buildCache", "le
 KINDS = (BACKUPS, IMAGES, BUILD_CACHE, LEFTOVERS)
 
 
-@dataclass(frozen=True, slots=True)
-class Freed:
+class Freed(Struct, frozen=True):
     """What was removed of one kind."""
 
     kind: str

@@ -7,8 +7,9 @@ a password in a URL goes to git by its environment, so that neither process list
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from msgspec import Struct
 
 from ..errors import CommandFailed, NotFound, Refused, StepError, Unavailable, last_lines, mask
 from ..model import Command, Result
@@ -26,8 +27,7 @@ _COMMIT = re.compile(r"[0-9a-f]{7,64}\Z")
 _TIMEOUT = 1800.0
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """Where to fetch from; `url` is without credentials."""
 
     url: str

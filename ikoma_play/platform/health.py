@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from ..errors import IkomaError, StepError
 from ..transport.base import Transport
@@ -17,8 +18,7 @@ HEALTHY, UNHEALTHY, UNKNOWN = "healthy", "unhealthy", "unknown"
 _PATIENCE = 5.0  # seconds for an answer of the health URL
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """`docker`: every service is good; `database`: it answers (None: the application has none);
     `problems`: what is wrong, a sentence each."""
 
@@ -49,8 +49,7 @@ class Health:
         }
 
 
-@dataclass
-class _Findings:
+class _Findings(Struct):
     problems: list[str] = field(default_factory=list)
     unknown: bool = False
 

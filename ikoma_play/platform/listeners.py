@@ -6,7 +6,8 @@ import ipaddress
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..errors import StepError
 from ..model import Command
@@ -17,8 +18,7 @@ _WAITING = {"tcp": "0A", "udp": "07"}  # a listening socket's state in these tab
 _WILDCARDS = ("", "0.0.0.0", "::")
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(Struct, frozen=True):
     """A socket that takes connections. `inode` finds the process that has it."""
 
     address: str

@@ -13,8 +13,9 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from ..errors import Refused, StepError
 from ..model import Position, Progress
@@ -34,8 +35,7 @@ _LOCK = 0x696B6F6D61
 _SETS_TRANSACTION = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "END", "ABORT", "START", "PREPARE"})
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(Struct, frozen=True):
     """An SQL text with a name; `path` is its file on the host, "" where it came as an argument; `down` is the file
     that undoes it, "" where there is none beside."""
 
@@ -60,8 +60,7 @@ class Script:
         return not WITHOUT_TRANSACTION.match(self.text)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One that was applied; `at` is an ISO time."""
 
     name: str
@@ -69,8 +68,7 @@ class Record:
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """Migrations or seeds. A seed file that changed is a new seed; a migration that changed is a fault."""
 
     word: str

@@ -6,11 +6,12 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 from weakref import WeakKeyDictionary
+
+from msgspec import Struct, field
 
 from ..errors import NotFound, Refused, StepError, Unavailable
 from ..model import Command
@@ -29,17 +30,19 @@ LONGEST_NAME = 63  # bytes; PostgreSQL cuts longer names off without a word
 _FOUND: WeakKeyDictionary[Transport, dict[tuple[str, int], tuple[str, int]]] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """How a server is reached from its host, and who we are there."""
 
     host: str
     port: int
     user: str
-    password: str = field(repr=False)
+    password: str
     database: str = "postgres"  # where we go when it is about databases as such
     options: Mapping[str, str] = field(default_factory=dict)  # of libpq: sslmode and its kin
     said: str = ""  # the host's name as applications know it, where that is another one
+
+    def __repr__(self) -> str:  # without the password
+        return f"Address({self.user}@{self.place})"
 
     @property
     def place(self) -> str:

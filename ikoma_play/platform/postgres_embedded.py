@@ -16,8 +16,9 @@ import os
 import secrets
 import socket
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from ..errors import NotFound, Refused, Unavailable, last_lines
 from ..model import Command
@@ -39,8 +40,7 @@ _SEEING = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Coordinates:
+class Coordinates(Struct, frozen=True):
     """Where the cluster listens and who may come in."""
 
     port: int

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from ..errors import Unavailable
 from ..model import Command
@@ -15,13 +16,15 @@ from . import postgres_embedded
 from .postgres import Server
 
 
-@dataclass(frozen=True, slots=True)
-class Programs:
+class Programs(Struct, frozen=True):
     """How to call PostgreSQL's client programs; the password is in `env`, never in an argv."""
 
-    env: Mapping[str, str] = field(repr=False)
+    env: Mapping[str, str]
     folder: str = ""  # where they lie; "" for the PATH
     prefix: tuple[str, ...] = ()  # the way into a container
+
+    def __repr__(self) -> str:  # without the password
+        return f"Programs({self.folder!r}, {self.prefix!r})"
 
     def argv(self, program: str, *arguments: str) -> tuple[str, ...]:
         return (*self.prefix, f"{self.folder}/{program}" if self.folder else program, *arguments)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import IkomaError, NotFound, Refused
 from ..model import Command
@@ -18,16 +19,14 @@ from .settings import Settings
 URL_PORT = 3000  # of ikoma-play serve, where nothing else is said
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """Whether a box can be ticked; `said` is the evidence, or what is wrong and what to do about it."""
 
     good: bool
     said: str
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What is to be deployed, as far as it is known. `server`: whether ikoma-play serve and its key count too."""
 
     app: str = ""

@@ -7,9 +7,11 @@ import importlib.util
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import IkomaError, NotFound, Refused, StepError, Unhealthy, mask
 from ..transport.base import Transport
@@ -31,8 +33,7 @@ _STATES = {
 _BACK = 30.0  # seconds that what ran before gets to come back
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Wanted(Struct, frozen=True):
     """A service as it is to be, beside what is there."""
 
     plan: Plan

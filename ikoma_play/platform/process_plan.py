@@ -8,9 +8,10 @@ import os
 import posixpath
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import Refused
 from .compose_words import seconds
@@ -32,8 +33,7 @@ _RESTART = {"no": "never", "": "never", "on-failure": "failure", "always": "alwa
 _SIGNALS = frozenset({"TERM", "HUP", "INT", "QUIT", "KILL", "USR1", "USR2"})  # those that the supervisor knows
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """A health check; times in seconds, Docker's defaults."""
 
     argv: tuple[str, ...]
@@ -48,8 +48,7 @@ class Check:
         return self.start_period + self.interval * self.retries
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(Struct, frozen=True):
     """An address that the process is to listen on; `host` as written, "" for all."""
 
     host: str
@@ -60,8 +59,7 @@ class Port:
         return f"{self.host or '0.0.0.0'}:{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """One service as a process. `context` is the directory of its code, `folder` a directory in there to run in;
     `needs` says what other services have to be before it starts; `finishes`: others wait for its end."""
 
@@ -81,7 +79,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """Another one when the definition differs; the code has a digest of its own."""
-        said = {name: getattr(self, name) for name in Plan.__slots__ if name not in ("context", "needs")}
+        said = {name: getattr(self, name) for name in Plan.__struct_fields__ if name not in ("context", "needs")}
         said["check"] = repr(self.check)
         said["ports"] = repr(self.ports)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

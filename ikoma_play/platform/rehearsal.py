@@ -12,9 +12,11 @@ import json
 import posixpath
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from ..errors import IkomaError, NotFound, Refused, StepError
 from ..model import Progress
@@ -31,8 +33,7 @@ FOLDER, RECORD = ".ikoma/rehearsal", ".ikoma/rehearsals.json"
 _REMEMBERED = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
+class Rehearsal(Struct, frozen=True):
     """A rollback that was proved. `parts` are seconds by what took them, `rows` what the backup held by table."""
 
     at: str

@@ -15,8 +15,10 @@ import json
 import posixpath
 import re
 import secrets
-from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from ..errors import IkomaError, NotFound, StepError
 from ..model import Command, Progress
@@ -33,8 +35,7 @@ _FINGERPRINT = r"""cd "$1" 2>/dev/null || exit 0
   find . \( -name .git -o -name __pycache__ \) -prune -o -type l -printf '%p %l\n' | LC_ALL=C sort; } | sha256sum"""
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """What was running at a time. `tree` is a digest of src/, `images` maps services to image ids,
     `migrations` maps names to checksums (None: the database could not be asked). Times are ISO 8601, UTC."""
 
@@ -247,7 +248,7 @@ def find(on: Transport, app: str, wanted: str) -> Release:
 def _read(on: Transport, path: str) -> Release | None:
     try:
         data = json.loads(on.read(path))
-        return Release(**{entry.name: data[entry.name] for entry in fields(Release) if entry.name in data})
+        return Release(**{name: data[name] for name in Release.__struct_fields__ if name in data})
     except (StepError, ValueError, TypeError):
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ..errors import NotFound, Unavailable
 from ..transport.base import Transport
@@ -12,8 +12,7 @@ from .runtime import runtime
 from .settings import settings
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(Struct, frozen=True):
     """What is gone, in words; `backup` is the last dump's path, `volumes` what Docker still keeps."""
 
     removed: tuple[str, ...]

@@ -15,8 +15,9 @@ import contextlib
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from ..errors import NotFound
 from ..transport.base import Transport
@@ -30,8 +31,7 @@ from .releases import Release
 RELEASES, BACKUPS, DAYS = 5, 10, 30
 
 
-@dataclass(frozen=True, slots=True)
-class Spare:
+class Spare(Struct, frozen=True):
     """What the rule does not keep; `sources` are keys, `images` and `databases` names."""
 
     releases: tuple[Release, ...]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..transport.base import Transport
 from .settings import Settings, settings
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Struct, frozen=True):
     """One service of an application as it really is now.
 
     `state`: running, starting, restarting, exited, missing. `health`: healthy, unhealthy, starting,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os.path
 import posixpath
-from dataclasses import dataclass, fields
 from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from ..errors import StepError
 from ..transport.base import Transport
@@ -13,8 +15,7 @@ from ..transport.base import Transport
 RUNTIMES = ("compose", "process")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The platform on one host; paths are absolute paths of that host."""
 
     runtime: str = "compose"
@@ -30,7 +31,7 @@ class Settings:
         return posixpath.join(self.apps_root, name, *below)
 
 
-_DEFAULTS = [(f"ikoma_{field.name}", field.default) for field in fields(Settings)]
+_DEFAULTS = [(f"ikoma_{name}", default) for name, default in asdict(Settings()).items()]
 
 
 def settings(on: Transport) -> Settings:
@@ -54,7 +55,7 @@ def settings(on: Transport) -> Settings:
 def _here(folder: str, home: str | None, *said: str) -> Settings:
     """Settings of this machine: relative paths are below the working directory, as the sandbox's is, and `~` is
     the home directory."""
-    found = dict(zip(Settings.__dataclass_fields__, said, strict=True))
+    found = dict(zip(Settings.__struct_fields__, said, strict=True))
     for name in ("apps_root", "backups_root", "audit_log", "env_file", "sandbox_root"):
         found[name] = os.path.normpath(os.path.join(folder, os.path.expanduser(found[name])))  # noqa: PTH111
     return Settings(**found)

@@ -8,8 +8,9 @@ import json
 import posixpath
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..errors import Refused, StepError, Unavailable
 from ..transport.base import Transport
@@ -20,8 +21,7 @@ FOLDERS = ("migrations", "seeds", "config")
 RECORD = ".ikoma/source.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Struct, frozen=True):
     """What the application's source is now. `replaced`, `removed` and `kept` name files beside src/."""
 
     source: str
@@ -35,8 +35,7 @@ class Placed:
     kept: tuple[str, ...] = ()  # the .bak of files changed by hand
 
 
-@dataclass
-class Parts:
+class Parts(Struct):
     """Writing the parts beside src/, with the way back."""
 
     on: Transport

@@ -7,9 +7,10 @@ import os
 import posixpath
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from msgspec import Struct
 
 from ..errors import NotFound, Refused, StepError
 
@@ -19,8 +20,7 @@ _NOT_ON_TOP = frozenset({".env", ".ikoma"})
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A file, or a link that stays inside the tree; `path` is relative, `target` a link's text."""
 
     path: str
@@ -31,8 +31,7 @@ class Entry:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceTree:
+class SourceTree(Struct, frozen=True):
     """The files of a directory, sorted by path."""
 
     root: Path

@@ -7,8 +7,9 @@ dollar quotes, parentheses and BEGIN ATOMIC … END bodies.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 _BLOCK_MARK = re.compile(r"/\*|\*/")
 
@@ -33,8 +34,7 @@ def _token() -> re.Pattern[str]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """One statement without its semicolon; `line` is where it begins, from 1; `words` its first two, upper case."""
 
     text: str

@@ -23,9 +23,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from ..errors import Unavailable, last_lines
 from ..model import Command
@@ -38,8 +40,7 @@ PATIENCE = 15.0  # seconds for one answer of the daemon
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Struct, frozen=True):
     """A process to keep: what it is, and how it is treated.
 
     `restart` is `always`, `failure` or `never`; `settle` the seconds it has to stay up before it counts
@@ -58,8 +59,7 @@ class Program:
     about: Mapping[str, Any] = field(default_factory=dict)  # whatever its owner wants to find again
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """A program as the supervisor sees it; `state` is supervisord's word: RUNNING, STARTING, BACKOFF, STOPPING,
     STOPPED, EXITED, FATAL."""
 
@@ -146,7 +146,7 @@ class Supervisor:
             kept = json.loads((self.folder / "programs" / f"{name}.json").read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        known: dict[str, Any] = {key: kept[key] for key in Program.__slots__ if key in kept}
+        known: dict[str, Any] = {key: kept[key] for key in Program.__struct_fields__ if key in kept}
         known["argv"], known["check"] = tuple(known["argv"]), tuple(known["check"])
         env = {key: value for key, value in known["env"].items() if key not in (sandbox.MARK, sandbox.PROGRAM)}
         return Program(**{**known, "env": env})

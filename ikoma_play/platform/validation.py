@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ..errors import IkomaError, Refused
 from ..transport.base import Transport
@@ -19,8 +20,7 @@ from .settings import settings
 _NUMBER = re.compile(r"(\d+)")
 
 
-@dataclass
-class Findings:
+class Findings(Struct):
     """`errors` stop a deploy, `warnings` do not; a sentence each."""
 
     errors: list[str] = field(default_factory=list)

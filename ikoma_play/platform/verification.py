@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..errors import IkomaError
 from ..transport.base import Transport
@@ -15,8 +16,7 @@ from .releases import Release
 from .runtime import Service, runtime
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """One thing compared; `details` says what was found."""
 
     name: str

@@ -6,7 +6,8 @@ Everything is looked at before anything is stopped; what is missing is an error 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..errors import IkomaError, NotFound, Refused
 from ..transport.base import Transport
@@ -19,8 +20,7 @@ from .releases import Release
 RESTORE, KEEP, NONE = "restore", "keep", "none"
 
 
-@dataclass(frozen=True, slots=True)
-class WayBack:
+class WayBack(Struct, frozen=True):
     """What a rollback will do. `begun`: a deploy after `present` did not come to its end; `database`: restore,
     keep or none; `source`: kept (the copy), present (it is in place) or repository (fetched anew);
     `rebuilt`: services whose image is gone; `notes`: what was passed over, and why."""

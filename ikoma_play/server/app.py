@@ -9,12 +9,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import bottle
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .. import __version__
 from ..audit.entries import Entry
@@ -51,8 +52,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 Environ = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Web:
+class Web(Struct, frozen=True):
     """What the routes work with."""
 
     calls: Calls
@@ -64,8 +64,7 @@ class Web:
     once: Once
 
 
-@dataclass(slots=True)
-class Visit:
+class Visit(Struct):
     """One request on its way: what the log tells of it in the end."""
 
     id: str

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .. import engine
 from ..audit.entries import Entry
@@ -30,8 +32,7 @@ OF_PLAYBOOKS = frozenset(
 LONGEST = 4000  # characters of a text in the audit log
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A call as it came in; `role` is what it may do."""
 
     id: str
@@ -44,8 +45,7 @@ class Request:
     line: str = ""  # its id in the audit log, where that is another
 
 
-@dataclass(slots=True)
-class _Told:
+class _Told(Struct):
     """What the run tells of itself while it goes on."""
 
     on_run: Callable[[str], None] | None = None

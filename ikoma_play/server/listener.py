@@ -12,11 +12,11 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from msgspec import Struct
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
@@ -36,8 +36,7 @@ PATIENCE = 30.0  # seconds for a request to arrive whole, and for a connection w
 LAST_WORDS = 5.0  # seconds for answers to be taken after the last run has ended
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """Where to listen: an address and a port, or the path of a Unix socket."""
 
     host: str = "127.0.0.1"

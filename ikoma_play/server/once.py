@@ -6,7 +6,8 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from ..journal.holder import is_dead, this_process
 from ..journal.store import Row, Store
@@ -17,8 +18,7 @@ LONGEST = 4 * 1024 * 1024  # characters of an answer that are kept
 _NAME = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """An answer that was given before."""
 
     status: int

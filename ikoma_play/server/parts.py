@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from ..audit.entries import Entry
 from ..engine.locking import Locking
@@ -35,8 +36,7 @@ class Journal(Protocol):
     def locks(self) -> Locking | None: ...
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """The parts of one server."""
 
     inventory: Inventory

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import FaultsFound
 from ..journal.again import asked, state
@@ -21,8 +22,7 @@ _STEERING = ("ansible_", "ikoma_")
 # --- bodies ---
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A field of a body: its name in `Wanted`, and whether a value will do, with words for one that will not."""
 
     name: str

@@ -12,10 +12,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import bottle
+from msgspec import Struct
 
 from ..audit.entries import Entry
 from ..errors import FaultsFound, IkomaError, NotFound, Unavailable, UsageError
@@ -49,8 +49,7 @@ LOOKAGAIN = 0.1  # seconds
 BEAT = 5.0  # seconds after which a stream says that it is still there
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is to be run for whom; `role` is what the call has, `request` its id."""
 
     key: Key

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from ..errors import IkomaError, UsageError
 from ..platform.api_keys import platform_hash
@@ -17,8 +18,7 @@ from ..platform.envfile import EnvFile
 RATES = {"RATE_LIMIT_PER_KEY": "1200", "RATE_LIMIT_PER_ADDRESS": "2400", "RATE_LIMIT_FAILURES": "20"}
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """`key_hash`: the sha256 of the platform's own key, hexadecimal, "" where there is none; `rates` are calls a
     minute (or `10/second`, as the library spells them), 0 for no limit; `host_variables` are what the platform's
     own host takes from here where the inventory says nothing; `audit_log` is "" where nothing is said; `places` are

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Literal
+
+from msgspec.structs import asdict
 
 from ..arguments import AppName, Count, GitRef, Seconds
 from ..errors import StepError, Unavailable

@@ -12,8 +12,9 @@ import posixpath
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import NotFound, StepError
 from ..model import EMPTY, Command
@@ -66,8 +67,7 @@ done
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """How far a piece of work is. `code` is a command's exit code; `result` what the runner's own work left."""
 
     finished: bool

@@ -12,9 +12,10 @@ import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from ..errors import CommandFailed, StepError
 from ..model import Command, Host, Progress, Result
@@ -22,8 +23,7 @@ from ..model import Command, Host, Progress, Result
 LARGE = 16 * 2**20  # bytes from which a file is compared by its hash instead of read
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(Struct, frozen=True):
     """One directory entry; `kind` is file, directory, link or other; `mode` the permission bits."""
 
     path: str
@@ -38,8 +38,7 @@ class Stat:
     target: str = ""  # of a link
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """What shall be at `path`: a directory (`content` None), or a file with these bytes or those of a file of the
     runner; `mode` the permission bits."""
 

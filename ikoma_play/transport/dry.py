@@ -10,16 +10,17 @@ import posixpath
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..errors import NotFound, StepError
 from ..model import Command, Progress, Result
 from .base import Stat, Transport
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A change of the host's files that was not made: verb, path and what belongs to the verb."""
 
     verb: str  # write, mkdir, remove, rename, chmod, chown, symlink
@@ -27,8 +28,7 @@ class Change:
     detail: Any = None  # the mode, the new name, the owner and group, or the link's target
 
 
-@dataclass(slots=True)
-class _Shown:
+class _Shown(Struct):
     """What a path looks like after the changes that were not made; `stat` None: nothing is there."""
 
     stat: Stat | None

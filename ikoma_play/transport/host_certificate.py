@@ -5,8 +5,9 @@ from __future__ import annotations
 import fnmatch
 import struct
 import time
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 CERTIFIED = "-cert-v01@openssh.com"
 HOST = 2
@@ -22,8 +23,7 @@ def key_type(blob: bytes) -> str:
     return _Reader(blob).text()
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(Struct, frozen=True):
     """A host's key with an authority's signature; times are seconds since the epoch."""
 
     key: bytes  # the plain key, as it would travel without a certificate

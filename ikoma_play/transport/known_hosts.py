@@ -10,10 +10,11 @@ import hmac
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from .host_certificate import CERTIFIED, Certificate, WrongCertificate, key_type
 
@@ -29,8 +30,7 @@ class Verdict(Enum):
     WRONG_CERTIFICATE = "wrong certificate"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One line: the names it is about, the marker before them, the key as it travels."""
 
     marker: str
@@ -53,8 +53,7 @@ class Entry:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What is known about the key that a host showed; `entries` are the lines that say otherwise."""
 
     verdict: Verdict

@@ -10,8 +10,9 @@ import os
 import posixpath
 import stat as bits
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import BinaryIO
+
+from msgspec.structs import replace
 
 from ..errors import CommandFailed, StepError
 from ..model import Command, Result

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 from typing import BinaryIO
+
+from msgspec.structs import replace
 
 from ..errors import IkomaError, Interrupted, NotFound, StepError, TimedOut, Unreachable, last_lines
 from ..model import Command, Host, Progress, Result

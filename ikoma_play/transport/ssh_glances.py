@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from .base import Stat
 from .framing import INLINE
@@ -47,8 +49,7 @@ stat -c '{STAT_FORMAT}' -- "$path"
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
+class Glance(Struct, frozen=True):
     """A path without and with links followed; `content` None: not looked at."""
 
     itself: Stat | None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import dataclass, field
 from secrets import token_hex
+
+from msgspec import Struct
 
 from ..errors import StepError
 from .shell import NOTHING, OutOfTime, Shell, ShellGone
@@ -14,14 +15,16 @@ METHODS = ("sudo", "su", "doas")
 SHELL = "/bin/sh"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """The user that a shell belongs to; `user` empty: the one who logged in."""
 
     user: str = ""
     method: str = "sudo"
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
     flags: str = ""
+
+    def __repr__(self) -> str:  # without the password
+        return f"Identity({self.user!r}, {self.method!r})"
 
     @property
     def by_terminal(self) -> bool:

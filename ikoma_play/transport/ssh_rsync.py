@@ -14,8 +14,9 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from ..model import Result
 from .ssh_delta import CHUNK, Told

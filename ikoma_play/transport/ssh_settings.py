@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from ..errors import UsageError
 from ..model import Host
@@ -23,8 +24,7 @@ _POLICIES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Struct, frozen=True):
     """Seconds. `alive` is how long a host may be silent before it is asked whether it is there; after
     `alive_count` questions without an answer the connection is given up."""
 
@@ -35,8 +35,7 @@ class Timeouts:
     alive_count: int = ALIVE_COUNT
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Everything a connection needs to know. Equal settings can share one connection."""
 
     name: str  # as the inventory calls the host
@@ -47,14 +46,17 @@ class Settings:
     default_keys: tuple[str, ...] = ()  # the ones that ssh would try
     use_agent: bool = True
     agent_socket: str = ""  # ssh's IdentityAgent, else SSH_AUTH_SOCK
-    passphrase: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
+    passphrase: str | None = None
+    password: str | None = None
     jump: Settings | None = None
     proxy_command: str | None = None
     known_hosts: tuple[str, ...] = ()  # the first one takes new keys
     known_as: str = ""  # ssh's HostKeyAlias
     host_keys: str = REFUSE
     timeouts: Timeouts = Timeouts()
+
+    def __repr__(self) -> str:  # without password and passphrase
+        return f"Settings({self.name!r}, {self.place!r})"
 
     @property
     def place(self) -> str:
@@ -179,7 +181,7 @@ def _jump(name: str, jump: str, policy: Any, timeout: float | None, file: str, t
             passphrase=None, policy=policy, timeout=timeout, file=file, trail=trail,
         )  # fmt: skip
         if before is not None:
-            from dataclasses import replace
+            from msgspec.structs import replace
 
             found = replace(found, jump=before, proxy_command=None)
         before = found

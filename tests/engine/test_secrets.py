@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from ikoma_play.engine import Options
 from ikoma_play.engine.masking import MASK, Secrets, looks_secret
@@ -22,8 +23,8 @@ def told(events: list[Event]) -> str:
     def plain(value: object) -> object:
         if isinstance(value, Step):
             return value.position.line
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        if isinstance(value, Struct):
+            return {name: plain(each) for name, each in asdict(value).items()}
         if isinstance(value, dict):
             return {str(key): plain(each) for key, each in value.items()}
         if isinstance(value, (list, tuple)):

@@ -7,7 +7,8 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from ikoma_play.model import Command, Host, Result
 from ikoma_play.transport.base import Transport

@@ -6,8 +6,9 @@ import base64
 import binascii
 import posixpath
 import re
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from ...errors import NotFound, StepError
 from ...model import Access, Command, Diff, Outcome, changed, ok
@@ -62,8 +63,7 @@ def group(
     return changed(values | {"gid": gid}, diffs=(Diff(f"group {name}", f"gid {there[2]}\n", f"gid {gid}\n"),))
 
 
-@dataclass(slots=True)
-class _Wishes:
+class _Wishes(Struct):
     """What is asked of a user beyond being there: options of usermod, and the lines of a diff."""
 
     options: list[str] = field(default_factory=list)

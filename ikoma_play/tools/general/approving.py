@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Literal
+
+from msgspec.structs import asdict
 
 from ...errors import NotApproved, StepError, TimedOut
 from ...model import Access, Decision, Outcome, Status, ok

@@ -7,9 +7,10 @@ import posixpath
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec import Struct
 
 from ...errors import CommandFailed, StepError
 from ...model import Access, Command, Outcome, Result, Status, changed, ok
@@ -23,8 +24,7 @@ _NOT_STARTED = {127: 2, 126: 13}  # a shell's word for a program that cannot be 
 VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """A command with the conditions that it runs under; `shown` is what `cmd` returns."""
 
     argv: tuple[str, ...]

@@ -6,10 +6,11 @@ import hashlib
 import json
 import posixpath
 import re
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from ...errors import StepError
 from ...model import Access, Diff, Outcome, changed, ok

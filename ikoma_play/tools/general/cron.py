@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from ...errors import StepError, Unavailable
 from ...model import Access, Command, Outcome, changed, ok
@@ -21,8 +22,7 @@ _VARIABLE = re.compile(r"\s*([^\s=#]+)\s*=")
 Special = Literal["annually", "daily", "hourly", "monthly", "reboot", "weekly", "yearly"]
 
 
-@dataclass
-class _Table:
+class _Table(Struct):
     """The lines of one crontab; `path` where it is a file of its own."""
 
     on: Transport

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from ...errors import NotFound, Refused, StepError
 from ...model import Access, Command, Diff, Outcome, changed, ok
@@ -16,8 +17,7 @@ from .placing import Attributes, Mode, demand_parent, described, host_path, sett
 State = Literal["absent", "directory", "file", "hard", "link", "touch"]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is asked for at `path`."""
 
     path: str

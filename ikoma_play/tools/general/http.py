@@ -13,8 +13,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ...errors import StepError, TimedOut, Unavailable
 from ...model import EMPTY
@@ -25,8 +26,7 @@ MOST_REDIRECTS = 10
 SAFE = ("GET", "HEAD")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One request; `timeout` in seconds for each wait on the network."""
 
     url: str
@@ -43,8 +43,7 @@ class Request:
     unix_socket: str | None = None
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """What came back, the body still unread; `url` is where redirects led."""
 
     status: int

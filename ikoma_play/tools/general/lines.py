@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from ...errors import NotFound, StepError
 from ...model import Access, Outcome, changed, ok
@@ -16,8 +17,7 @@ from .placing import Attributes, Mode, described, host_path, place, read_if_ther
 State = Literal["present", "absent"]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where new lines go that replace none: after or before the lines that a pattern finds, or an end."""
 
     after: str | None
@@ -39,8 +39,7 @@ class Place:
         return number if self.before is not None else number + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """How the edited file is written back."""
 
     path: str

@@ -11,10 +11,12 @@ import os
 import posixpath
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ...errors import NotFound, StepError
 from ...model import Command, Diff
@@ -26,8 +28,7 @@ SHOWN = 100 * 2**10  # bytes up to which a diff shows content
 Mode = str | int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(Struct, frozen=True):
     """What a file's mode, owner and group shall be; None: as they are."""
 
     mode: Mode = None
@@ -39,8 +40,7 @@ class Attributes:
         return replace(self, mode=show_mode(mode)) if self.mode == "preserve" else self
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(Struct, frozen=True):
     """How files are put in place, beside their attributes."""
 
     backup: bool = False
@@ -49,8 +49,10 @@ class Manner:
     follow: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+AS_IT_IS = Attributes()
+
+
+class Placed(Struct, frozen=True):
     """What putting a file in place came to; `backup` is the path of the former content."""
 
     changed: bool
@@ -66,7 +68,7 @@ def place(
     on: Transport,
     path: str,
     source: bytes | Path,
-    attributes: Attributes = Attributes(),
+    attributes: Attributes = AS_IT_IS,
     *,
     backup: bool = False,
     validate: str | None = None,

@@ -6,8 +6,9 @@ import posixpath
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from ...errors import CommandFailed, NotFound, Refused, StepError
 from ...model import Access, Command, Diff, Outcome, Progress, Result, changed, ok
@@ -89,8 +90,7 @@ def git(
     return _updated(copy, options, update, force)
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
+class _Options(Struct, frozen=True):
     version: str
     depth: int | None
     single_branch: bool
@@ -101,8 +101,7 @@ class _Options:
     track: bool
 
 
-@dataclass(slots=True)
-class Copy:
+class Copy(Struct):
     """A working copy on a host, and where it comes from."""
 
     on: Transport

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from ...errors import NotFound, StepError, Unavailable
 from ...model import Access, Command, Diff, Outcome, Result, changed, ok
@@ -22,8 +23,7 @@ _VERBS = {"started": "start", "stopped": "stop", "restarted": "restart", "reload
 _LEVELS = 'ls /etc/rc[2-5].d/S[0-9][0-9]"$1" 2> /dev/null'
 
 
-@dataclass(frozen=True, slots=True)
-class _Systemd:
+class _Systemd(Struct, frozen=True):
     """systemctl with the words that choose whose units are meant."""
 
     on: Transport

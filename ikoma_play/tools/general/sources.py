@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from ...errors import IkomaError, NotFound, StepError
 from ...transport.base import Transport
@@ -13,8 +14,7 @@ from ...transport.base import Transport
 VAULT = b"$ANSIBLE_VAULT;"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """Something to copy: `name` is relative to the source; a link's content is its target."""
 
     name: str
@@ -27,8 +27,7 @@ class Entry:
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A file, or a folder with everything below it, folders before what they hold."""
 
     path: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+
+from msgspec import Struct
 
 from ...errors import StepError
 from ...model import Command, Diff, Outcome, changed, ok
@@ -18,8 +19,7 @@ from .sources import Entry, Source
 AT_ONCE = 32 * 2**20  # bytes of former contents that are read in one go
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """One entry of the folder: where it goes, what is there, and what its attributes shall be."""
 
     entry: Entry

@@ -7,10 +7,11 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from msgspec import Struct
 
 from ...errors import NotFound, StepError, Unavailable
 from ...model import Access, Command, Diff, Outcome, Result, changed, ok
@@ -25,8 +26,7 @@ ZIP = b"PK"
 OWNERSHIP = re.compile(r": (Uid|Gid) differs$")
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(Struct, frozen=True):
     """An archive: an open file of the runner, or a path of the host."""
 
     name: str
@@ -100,8 +100,7 @@ def unarchive(
     return (changed if altered else ok)(values, diffs=tuple(diffs))
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
+class _Choice(Struct, frozen=True):
     """Which members, and how."""
 
     include: tuple[str, ...] = ()
