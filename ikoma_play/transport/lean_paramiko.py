@@ -2,7 +2,7 @@
 
 Its reader of ssh's configuration loads `invoke`, a library for running programs that takes as long to load as the
 rest of paramiko and reads this process's standard input. Only a `Match exec` in a configuration wants it: what runs
-that line stands here.
+that line stands here. And it asks for its own version, for which Python loads what reads mail and archives.
 """
 
 from __future__ import annotations
@@ -10,18 +10,42 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
+
+METADATA = "importlib.metadata"
+
+
+class _Metadata(ModuleType):
+    """Stands for Python's own while paramiko is loaded; other threads that ask it for more get the real one."""
+
+    def version(self, name: str) -> Any:
+        return "" if name == "paramiko" else self._real().version(name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real(), name)
+
+    def _real(self) -> Any:
+        self.leave()
+        return import_module(METADATA)
+
+    def leave(self) -> None:
+        if sys.modules.get(METADATA) is self:
+            del sys.modules[METADATA]
+
 
 if "paramiko" not in sys.modules and "invoke" not in sys.modules:
     sys.modules["invoke"] = None  # type: ignore[assignment]
+    standing_in = _Metadata(METADATA)
+    sys.modules.setdefault(METADATA, standing_in)
     try:
         import_module("paramiko")
     finally:
         del sys.modules["invoke"]
+        standing_in.leave()
 
-import paramiko
-import paramiko.config
+import paramiko  # noqa: E402
+import paramiko.config  # noqa: E402
 
 __all__ = ["paramiko", "ssh_config_of"]
 

@@ -15,6 +15,7 @@ from paramiko.channel import Channel
 from paramiko.common import MSG_CHANNEL_CLOSE, cMSG_CHANNEL_OPEN, cMSG_CHANNEL_REQUEST, cMSG_GLOBAL_REQUEST
 from paramiko.message import Message
 
+from .. import __version__
 from .host_certificate import CERTIFIED
 from .ssh_channel import OrderedChannel
 
@@ -29,6 +30,8 @@ __all__ = ["CERTIFIED", "Wire", "tuned"]
 
 class Wire(paramiko.Transport):
     """One SSH connection. `host_key_blob` is what the server showed: a key, or a certificate of one."""
+
+    _CLIENT_ID = f"ikoma_play_{__version__}"  # for the servers' logs; RFC 4253 knows no hyphen in it
 
     # Authenticated encryption in one pass is the fastest that paramiko has.
     _preferred_ciphers = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", *paramiko.Transport._preferred_ciphers)  # type: ignore[attr-defined]
