@@ -33,6 +33,7 @@ Function = TypeVar("Function", bound=Callable[..., Outcome])
 CACHEABLE = "_ansible_facts_cacheable"  # key of a result: the variables that it sets are facts of the host too
 Record = Mapping[str, Any]
 """What a tool wrote down before it changed something: plain JSON without secrets."""
+INTENDED = "intended"  # beside such a record in the journal: nothing was changed yet, but something may be kept
 
 
 class Scope(Protocol):
@@ -80,6 +81,7 @@ class Undo(Struct, frozen=True):
     `capture(on, at, **arguments)` is called before the tool, with the tool's arguments (without its scope). It
     keeps what is about to change on the host, under the name `at` (RUN/NUMBER), and gives the record that
     `revert` needs and nothing else: the record goes into the journal, and another process may undo by it.
+    `intend`, called before that, gives a record for `forget`, should the process die while it keeps things.
     `revert(on, record, undoing)` makes things as they were, whether the tool did all of its work, a part or
     nothing, and again when it was interrupted itself. `finish` is a second part of it, for after everything
     else on the host is undone: services start again once their files and rows are back. `forget` drops what was
@@ -88,6 +90,7 @@ class Undo(Struct, frozen=True):
     """
 
     says: str  # what undoes it, for `plan`: "the former .env comes back"
+    intend: Callable[..., dict[str, Any]]
     capture: Callable[..., dict[str, Any]]
     revert: Callable[[Any, Record, Undoing], Outcome]
     finish: Callable[[Any, Record, Undoing], Outcome] | None = None

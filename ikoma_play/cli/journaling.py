@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,12 +87,18 @@ class Kept:
         if not (tool.changes or keep):
             yield Journal()
             return
+        from ..journal import forgetting
         from ..journal.locks import Locks
         from ..journal.recorder import About, Recorder
 
         asked = {"command": ["POST", f"/execute/{tool.name}"], "key": key, "request": request}
         recorder = Recorder(self.store, About(self._inventory, asked, who=key))
-        yield Journal((recorder,), Locks(self.store, self._patience, recorder.note, key))
+        try:
+            yield Journal((recorder,), Locks(self.store, self._patience, recorder.note, key))
+        finally:
+            recorder.close()
+        with suppress(JournalError):
+            forgetting.forget_in_turn(self.store)
 
     def under_way(self) -> tuple[int, int]:
         """How many runs of living processes there are, and how many locks they hold."""
@@ -113,16 +119,20 @@ def journal(asked: Asked, lock_timeout: float, keep: bool = True, who: str = "")
     if not keep:
         yield Journal()
         return
+    from ..journal import forgetting
     from ..journal.locks import Locks
     from ..journal.recorder import About, Recorder
 
     claimed = sandbox_is_here()
     store = opened()
+    kept = About(asked.inventory, asked.options, asked.variables, asked.files, asked.past, who)
+    recorder = Recorder(store, kept)
     try:
-        kept = About(asked.inventory, asked.options, asked.variables, asked.files, asked.past, who)
-        recorder = Recorder(store, kept)
         yield Journal((recorder,), Locks(store, lock_timeout, recorder.note, who), store)
+        with suppress(JournalError):
+            forgetting.forget_in_turn(store)
     finally:
+        recorder.close()
         store.close()
         if claimed and not sandbox_is_here():
             _forget()

@@ -14,6 +14,7 @@ import click
 
 from ..console.columns import columns
 from ..console.terminal import one_line, printable
+from ..console.words import call as call_lines
 from ..console.words import diff_lines, duration, phase
 from ..journal.again import asked, find, state
 from ..model import Diff
@@ -31,7 +32,7 @@ class Runs(click.Group):
     """What goes on with a run needs the engine, which lists do not wait for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["list", "show", "approve", "resume", "rollback"]
+        return ["list", "show", "approve", "resume", "rollback", "prune"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "approve":
@@ -90,7 +91,32 @@ def show(run: str | None, diff: bool, as_json: bool) -> int:
         data = {**_run_data(row), "steps": list(map(_step_data, steps)), "notes": notes, "approvals": approvals}
         click.echo(json.dumps(data, ensure_ascii=False))
         return 0
-    click.echo("\n".join([*_head(row), *_tree(steps, diff), *_asked(row, approvals), *_notes(notes)]))
+    tree = _tree(steps, diff, call=not asked(row).get("given"))
+    click.echo("\n".join([*_head(row), *tree, *_asked(row, approvals), *_notes(notes)]))
+    return 0
+
+
+@command.command("prune")
+@click.option("--keep", "runs", type=click.IntRange(0), help="How many of the newest runs stay in any case.")
+@click.option("--days", type=click.IntRange(0), help="Younger ones stay in any case.")
+@click.option("-C", "--check", "dry", is_flag=True, help="Forget nothing; tell which would go.")
+@options.as_json
+def prune(runs: int | None, days: int | None, dry: bool, as_json: bool) -> int:
+    """Forget old runs that nobody can want to resume or to undo; the end of runs does so by itself.
+
+    Of playbooks the newest 1000 and those of the last 90 days stay, of single calls those of the last 7 days; and
+    always what is under way, what failed and was never done since, and the newest 20 of each application.
+    """
+    from ..journal import forgetting
+
+    with closing(existing()) as store:
+        keep = forgetting.RUNS if runs is None else runs
+        gone = forgetting.forget(store, keep, forgetting.DAYS if days is None else days, dry)
+    if as_json:
+        click.echo(json.dumps(gone))
+        return 0
+    word = "would go" if dry else "forgotten"
+    click.echo("\n".join([*gone, f"{len(gone)} {'run' if len(gone) == 1 else 'runs'} {word}."]))
     return 0
 
 
@@ -108,7 +134,8 @@ def _head(row: Row) -> Iterator[str]:
     yield f"  $ {one_line(' '.join(asked(row).get('command', [])))}"
 
 
-def _tree(steps: Sequence[Row], diff: bool) -> Iterator[str]:
+def _tree(steps: Sequence[Row], diff: bool, call: bool) -> Iterator[str]:
+    """The steps below their plays and phases; of a `call` its arguments too, as they are kept: masked."""
     for play, of_play in groupby(steps, key=lambda step: step["play"]):
         yield f"\n{click.style(one_line(play), bold=True)}"
         several = len({step["host"] for step in steps}) > 1
@@ -116,6 +143,9 @@ def _tree(steps: Sequence[Row], diff: bool) -> Iterator[str]:
             yield f"  {heading}"
             for step in part:
                 yield from _lines(step, several, diff)
+                if call and step["kind"] == "step":
+                    told = call_lines(step["tool"], json.loads(step["arguments"]), options.room() or 90)
+                    yield from (f"                {printable(line)}" for line in told)
 
 
 def _lines(step: Row, several: bool, diff: bool) -> Iterator[str]:
@@ -174,7 +204,8 @@ def _took(row: Row) -> str:
 
 def _run_data(row: Row) -> dict[str, Any]:
     texts = ("playbooks", "inventory", "options", "variables", "files", "report")
-    return {**row, "state": state(row), **{name: json.loads(row[name]) if row[name] else None for name in texts}}
+    read = {name: json.loads(row[name]) if row[name] else None for name in texts}
+    return {name: value for name, value in {**row, "state": state(row), **read}.items() if name != "silent"}
 
 
 def _step_data(step: Row) -> dict[str, Any]:

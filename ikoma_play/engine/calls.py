@@ -26,7 +26,7 @@ from ..model import (
     StepStarted,
     UndoRecorded,
 )
-from ..tool import CACHEABLE, Undoing
+from ..tool import CACHEABLE, INTENDED, Undoing
 from ..transport.base import Transport
 from . import loops, outcomes, reach, undoing
 from .approving import asking
@@ -292,6 +292,8 @@ class Call:
         if undo is None:
             return
         name = f"{self.run.id}/{len(self.host.undo):03}-{secrets.token_hex(3)}"
+        intended = undo.intend(way, name, **arguments)
+        self.keep_undo({"delegate": delegate, "record": intended, INTENDED: True})
         recorded = {"delegate": delegate, "record": undo.capture(way, name, **arguments)}
         self.keep_undo(recorded)
         self.entries += undoing.remember(self.play, self.host, self.step, self.frame, recorded)
@@ -319,6 +321,9 @@ class Call:
     def remember(self, recorded: Iterable[Mapping[str, Any]]) -> None:
         """Put what an earlier process wrote down of this step among what is undone."""
         for each in recorded:
+            if each.get(INTENDED):
+                undoing.abandon(self.play, self.host, self.step, self.frame, each)
+                continue
             self.entries += undoing.remember(self.play, self.host, self.step, self.frame, each)
             self.touched = True
 

@@ -17,16 +17,26 @@ from .stage import Stage
 
 def remember(play: Stage, host: HostRun, step: Step, frame: Frame, recorded: Mapping[str, Any]) -> list[Undo]:
     """Put what was recorded of a step among what is undone on its host."""
+    entries = _entries(play, host, step, frame, recorded)
+    host.undo += entries
+    return entries
+
+
+def abandon(play: Stage, host: HostRun, step: Step, frame: Frame, recorded: Mapping[str, Any]) -> None:
+    """Drop what a process may have kept that died before the step changed anything."""
+    entries = _entries(play, host, step, frame, recorded)
+    forget(play, host, entries[-1])
+
+
+def _entries(play: Stage, host: HostRun, step: Step, frame: Frame, recorded: Mapping[str, Any]) -> list[Undo]:
     tool = play.run.tools.find(step.tool)
     inside, files = Frame(frame.params, "rollback", keep=dict(host.variables.results)), host.variables.files
     parts = [(reversal(step, recorded), False)]
     if tool and tool.undo and tool.undo.finish is not None:
         parts.append((reversal(step, recorded, last=True), True))
-    entries = [
+    return [
         Undo(play, (node,), inside, step.position, step.title, files, touched=True, last=last) for node, last in parts
     ]
-    host.undo += entries
-    return entries
 
 
 def unchanged(play: Stage, host: HostRun, entries: list[Undo]) -> None:

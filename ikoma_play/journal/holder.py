@@ -1,4 +1,5 @@
-"""A process as others can tell whether it still lives: host, boot, number, start."""
+"""A process as others can tell whether it still lives: on its own machine by its number and start, elsewhere by what
+it says in the journal, every BEAT seconds while it runs."""
 
 from __future__ import annotations
 
@@ -10,6 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import asdict
+
+BEAT = 10.0  # seconds between two signs of life
+SILENCE = 60.0  # seconds after which one that was not heard of any more is dead, for those who cannot look
 
 
 class Holder(Struct, frozen=True):
@@ -33,12 +37,15 @@ def this_process(who: str = "") -> Holder:
 
 
 def is_dead(row: Mapping[str, Any], here: Holder) -> bool:
-    """Whether a process of a run or a lock is known to be gone; of another host's nobody here knows."""
-    if row["host"] != here.host:
-        return False
-    if row["boot"] != here.boot:
-        return True
-    return _started(int(row["pid"])) != int(row["process_start"])
+    """Whether the process of a run or a lock is known to be gone.
+
+    One of this machine is looked for. One in another container of it, or on another host, is dead once it was
+    silent for too long; `alive` and `silent` are columns of rows about runs."""
+    if row["host"] == here.host and row["boot"] == here.boot:
+        return _started(int(row["pid"])) != int(row["process_start"])
+    if row["host"] == here.host and row["boot"].partition(" ")[0] != here.boot.partition(" ")[0]:
+        return True  # the machine was started again
+    return bool(row.get("alive")) and float(row["silent"]) > SILENCE
 
 
 def _boot() -> str:

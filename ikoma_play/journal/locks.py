@@ -35,7 +35,7 @@ class Locks:
             time.sleep(min(LOOK_AGAIN, max(0.0, until - time.monotonic())))
 
     def give_back(self, name: str, run: str) -> None:
-        self._store.write(("give_one_back", {"name": name, "run": run, "pid": self._here.pid}))
+        self._store.write(("give_one_back", {"name": name, "run": run}))
 
     def _try(self, name: str, run: str) -> Row | None:
         """Who holds the lock; None when now we do."""
@@ -50,11 +50,19 @@ class Locks:
             if not is_dead(holder, self._here):
                 return None if holder["run"] == run else holder
             dead = {"dead": holder["run"], "dead_pid": holder["pid"], "dead_since": holder["since"]}
-            if self._store.write(("replace_lock", {**mine, **dead})):
+            taking = {**mine, **dead}
+            if self._store.write(("hold_for_dead", taking), ("replace_lock", taking)):
                 if self._note is not None:
-                    self._note(run, f"took the lock {name} over from run {holder['run']}, whose process has ended")
+                    end = _end(holder, self._here)
+                    self._note(run, f"took the lock {name} over from run {holder['run']}, whose process {end}")
                 return None
         raise JournalError(f"the lock {name} changes hands too often", remedy="Run again.")
+
+
+def _end(holder: Row, here: Holder) -> str:
+    if holder["host"] == here.host:
+        return "has ended"
+    return f"on {holder['host']} was not heard of for {holder['silent']:.0f} s"
 
 
 def _locked(name: str, holder: Row) -> Locked:

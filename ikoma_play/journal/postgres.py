@@ -18,6 +18,10 @@ from .store import Change, Row, missing, outdated, statements
 
 SCHEMA = "ikoma_play"
 PATIENCE = 10  # seconds for connecting, and for waiting on another's lock
+_CLOCK = (
+    "CREATE OR REPLACE FUNCTION journal_clock() RETURNS double precision LANGUAGE sql "
+    "AS 'SELECT extract(epoch FROM clock_timestamp())::double precision'"
+)
 LOCK = 0x696B6F6D61  # of those who bring the schema up to date: one at a time
 
 
@@ -47,6 +51,7 @@ class PostgresStore:
                 run("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
                 run(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
                 run("CREATE TABLE IF NOT EXISTS journal_schema (version BIGINT PRIMARY KEY)")
+                run(_CLOCK)
                 for number, texts in missing(self._version()):
                     for text in texts:
                         run(text.encode())

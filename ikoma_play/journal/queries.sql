@@ -1,12 +1,13 @@
 -- Every statement of the journal but its schema. Each begins with its name; `:word` is a parameter.
--- Both SQLite and PostgreSQL take them as they stand.
+-- Both SQLite and PostgreSQL take them as they stand; journal_clock() is the journal's own time, in seconds since the
+-- epoch, the same for all who share it.
 
 -- name: add_run
 -- A run that begins. Times are seconds since the epoch, lists and mappings JSON.
 INSERT INTO runs (id, state, started, playbooks, inventory, options, variables, files, who, host, pid, boot,
-                  process_start, version, sequence)
+                  process_start, version, alive, sequence)
 VALUES (:id, :state, :started, :playbooks, :inventory, :options, :variables, :files, :who, :host, :pid, :boot,
-        :process_start, :version, (SELECT coalesce(max(sequence), 0) + 1 FROM runs));
+        :process_start, :version, journal_clock(), (SELECT coalesce(max(sequence), 0) + 1 FROM runs));
 
 -- name: end_run
 -- What became of a run.
@@ -15,22 +16,36 @@ UPDATE runs SET state = :state, ended = :ended, report = :report WHERE id = :id;
 -- name: take_run
 -- Go on with a run whose process has ended, or undo it; changes no row where another was quicker.
 UPDATE runs SET state = 'running', ended = NULL, report = NULL, undoing = CASE WHEN undoing > 0 THEN undoing ELSE :undoing END,
-                host = :host, pid = :pid, boot = :boot, process_start = :process_start
+                host = :host, pid = :pid, boot = :boot, process_start = :process_start, alive = journal_clock()
 WHERE id = :id AND state = :old_state AND pid = :old_pid AND process_start = :old_process_start;
+
+-- name: take_locks
+-- The locks of a run are held by the process that goes on with it.
+UPDATE locks SET who = :who, host = :host, pid = :pid, boot = :boot, process_start = :process_start WHERE run = :id;
+
+-- name: live
+-- The process of a run lives; changes no row where others hold it for dead, or another process has the run.
+UPDATE runs SET alive = journal_clock()
+WHERE id = :id AND host = :host AND pid = :pid AND process_start = :process_start AND alive > 0;
+
+-- name: hold_for_dead
+-- A lock of a run is about to be taken over: should its process live after all, it must go no further.
+UPDATE runs SET alive = -1 WHERE id = :dead AND EXISTS (
+    SELECT 1 FROM locks WHERE name = :name AND run = :dead AND run <> :run AND pid = :dead_pid AND since = :dead_since);
 
 -- name: newest_runs
 -- The newest runs first; `waiting` is how many questions of a run wait for an answer.
-SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting
-FROM runs ORDER BY sequence DESC, id DESC LIMIT :most;
+SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting,
+       journal_clock() - alive AS silent FROM runs ORDER BY sequence DESC, id DESC LIMIT :most;
 
 -- name: runs_like
 -- Runs whose id begins with a text, the newest first.
-SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting
-FROM runs WHERE id LIKE :beginning ORDER BY sequence DESC, id DESC LIMIT 10;
+SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting,
+       journal_clock() - alive AS silent FROM runs WHERE id LIKE :beginning ORDER BY sequence DESC, id DESC LIMIT 10;
 
 -- name: running
 -- Whose processes runs are that have not ended, as far as the journal knows.
-SELECT id, host, pid, boot, process_start FROM runs WHERE state = 'running';
+SELECT id, host, pid, boot, process_start, alive, journal_clock() - alive AS silent FROM runs WHERE state = 'running';
 
 -- name: begin_step
 -- A step that is about to touch a host; its number counts the run's entries from 1.
@@ -80,12 +95,14 @@ VALUES (:name, :run, :who, :host, :pid, :boot, :process_start, :since)
 ON CONFLICT (name) DO NOTHING;
 
 -- name: holder
--- Who holds a lock.
-SELECT * FROM locks WHERE name = :name;
+-- Who holds a lock, and when it last said that it lives.
+SELECT locks.*, coalesce(runs.alive, 0) AS alive, journal_clock() - coalesce(runs.alive, 0) AS silent
+FROM locks LEFT JOIN runs ON runs.id = locks.run WHERE name = :name;
 
 -- name: all_locks
 -- Every lock with its holder.
-SELECT * FROM locks;
+SELECT locks.*, coalesce(runs.alive, 0) AS alive, journal_clock() - coalesce(runs.alive, 0) AS silent
+FROM locks LEFT JOIN runs ON runs.id = locks.run;
 
 -- name: replace_lock
 -- Take a lock over from a run that is known to be dead; changes no row where another was quicker.
@@ -94,12 +111,12 @@ UPDATE locks SET run = :run, who = :who, host = :host, pid = :pid, boot = :boot,
 WHERE name = :name AND run = :dead AND pid = :dead_pid AND since = :dead_since;
 
 -- name: give_back
--- Give all locks of a run back.
-DELETE FROM locks WHERE run = :run AND pid = :pid;
+-- Give all locks of a run back, those that an earlier process of it took too.
+DELETE FROM locks WHERE run = :run;
 
 -- name: give_one_back
 -- Give one lock of a run back.
-DELETE FROM locks WHERE name = :name AND run = :run AND pid = :pid;
+DELETE FROM locks WHERE name = :name AND run = :run;
 
 -- name: add_notification
 -- A message for one contact by one way, before it is sent.
@@ -128,8 +145,8 @@ SELECT * FROM notifications WHERE app = :app OR :app = '' ORDER BY at DESC, id D
 
 -- name: run_of
 -- One run by its whole id.
-SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting
-FROM runs WHERE id = :run;
+SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting,
+       journal_clock() - alive AS silent FROM runs WHERE id = :run;
 
 -- name: add_event
 -- What happened in a run that a server started.
@@ -201,3 +218,33 @@ SELECT * FROM schedules WHERE name = :name ORDER BY due DESC LIMIT 1;
 -- name: forget_old_schedules
 -- Times of schedules are remembered for a while.
 DELETE FROM schedules WHERE due < :before;
+
+-- name: runs_before
+-- Runs that began before a time, the oldest first.
+SELECT *, journal_clock() - alive AS silent FROM runs WHERE started < :before ORDER BY sequence, id;
+
+-- name: newest_ids
+-- The ids of the newest runs.
+SELECT id FROM runs ORDER BY sequence DESC, id DESC LIMIT :most;
+
+-- name: last_done
+-- When the last run of the same playbooks ended well.
+SELECT playbooks, inventory, max(sequence) AS last FROM runs WHERE state = 'done' GROUP BY playbooks, inventory;
+
+-- name: steps_with_a_past
+-- Steps that recorded a release, or before which was kept what they changed, of the newest runs first.
+SELECT steps.run, steps.host, steps.arguments FROM steps JOIN runs ON runs.id = steps.run
+WHERE steps.undo IS NOT NULL OR (steps.changed = 1 AND steps.tool IN ('deploy.up', 'artifact.record_release'))
+ORDER BY runs.sequence DESC, steps.number;
+
+-- name: forget_run
+-- A run goes, with its steps and notes.
+DELETE FROM runs WHERE id = :run;
+
+-- name: forget_events
+-- So do its events,
+DELETE FROM events WHERE run = :run;
+
+-- name: forget_approvals
+-- and its questions.
+DELETE FROM approvals WHERE run = :run;

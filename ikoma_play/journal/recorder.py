@@ -26,9 +26,11 @@ from ..model import (
     UndoRecorded,
     Warned,
 )
+from ..tool import INTENDED
 from .again import fingerprint, fingerprint_of_file
 from .holder import Holder, this_process
 from .past import Past
+from .pulse import Pulse
 from .store import Store
 
 
@@ -57,6 +59,7 @@ class Recorder:
         self._play = ""
         self._number = 0
         self._settle: Callable[[], None] | None = None
+        self._pulse: Pulse | None = None
         self._open: dict[tuple[str, str], int] = {}  # steps under way: host and occurrence → number
         self._undo: dict[tuple[str, str], list[Any]] = {}  # what steps wrote down to be undone by
         self._known: dict[tuple[str, str], int] = {}  # an earlier process's steps by their numbers
@@ -79,7 +82,14 @@ class Recorder:
                 self.store.write(("add_note", {"run": event.run, "at": event.at, "text": event.message}), durable=False)
             case RunFinished(report=Report() as report):
                 values = {"id": event.run, "state": state_of(report), "ended": event.at, "report": text(_plain(report))}
-                self.store.write(("end_run", values), ("give_back", {"run": event.run, "pid": self.holder.pid}))
+                self.store.write(("end_run", values), ("give_back", {"run": event.run}))
+                self.close()
+
+    def close(self) -> None:
+        """No more of the run is heard of."""
+        if self._pulse is not None:
+            self._pulse.end()
+            self._pulse = None
 
     def settle(self) -> None:
         """Wait until the disk has the steps that have begun; threads may do so together, while others are told of."""
@@ -101,6 +111,7 @@ class Recorder:
             "version": __version__,
         }
         self.store.write(("add_run", {**values, **self.holder.row}))
+        self._pulse = Pulse(self.store, event.run, self.holder)
 
     def _go_on(self, event: RunStarted, past: Past) -> None:
         """Take the run over from the process that had it; only one can."""
@@ -112,12 +123,16 @@ class Recorder:
         mine = {"id": event.run, "undoing": past.undoing, **self.holder.row}
         if not self.store.write(("take_run", {**mine, **before})):
             raise JournalError(f"another process has taken run {event.run} up", remedy="See: ikoma-play runs list")
+        self.store.write(("take_locks", mine))
+        self._pulse = Pulse(self.store, event.run, self.holder)
         what = (
             "begins to undo the run" if past.undo else f"goes on with the run, {len(past.steps)} steps after its start"
         )
         self.note(event.run, f"{self.holder.who} on {self.holder.host} (process {self.holder.pid}) {what}")
 
     def _begin_step(self, event: StepStarted) -> None:
+        if self._pulse is not None:
+            self._pulse.demand()
         key = (event.host, event.occurrence)
         if key in self._known:
             number = self._open[key] = self._known[key]
@@ -155,8 +170,11 @@ class Recorder:
     def _keep_undo(self, event: UndoRecorded) -> None:
         key = (event.host, event.occurrence)
         records = self._undo.setdefault(key, [])
+        if records and records[-1].get(INTENDED):
+            records.pop()
         records.append(event.record)
-        self.store.write(("keep_undo", {"run": event.run, "number": self._open[key], "undo": text(records)}))
+        change = {"run": event.run, "number": self._open[key], "undo": text(records)}
+        self.store.write(("keep_undo", change), durable=INTENDED not in event.record)
 
     def _about_step(self, event: StepStarted | StepFinished, number: int) -> dict[str, Any]:
         step = event.step

@@ -46,6 +46,7 @@ class SqliteStore:
     def _prepare(self) -> None:
         run = self._connection.execute
         self._connection.row_factory = sqlite3.Row
+        self._connection.create_function("journal_clock", 0, time.time)
         run("PRAGMA foreign_keys = ON")
         run("PRAGMA synchronous = FULL")
         self._keep_a_log()

@@ -80,12 +80,16 @@ def undo(
     finish: Callable[[Transport, Record, Undoing], Outcome] | None = None,
 ) -> Undo:
     """The way back of a tool whose record says what is kept here."""
-    return Undo(says, capture, revert, finish, drop, expire)
+    return Undo(says, _intend, capture, revert, finish, drop, expire)
 
 
 def place(on: Transport, app: str, at: str) -> str:
     """Where a call keeps what it is about to change."""
     return posixpath.join(settings(on).apps_root, FOLDER, app, at)
+
+
+def _intend(on: Transport, at: str, app_name: str, **more: object) -> dict[str, Any]:
+    return record(on, app_name, at)
 
 
 def record(on: Transport, app: str, at: str) -> dict[str, Any]:

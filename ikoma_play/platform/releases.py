@@ -3,6 +3,7 @@
     .ikoma/releases/ID.json       the record, in the application's directory; an id sorts by time
     .ikoma/releases/ID.env        the `.env` that it ran with, for its owner only
     .ikoma/releases/ID.env.json   what was noted of the values in it that the platform had filled in
+    .ikoma/releases/returning     the id of the release that a rollback which has not come to its end goes back to
 
 The source is kept beside (`kept_sources`), the images by a name of the release's own (`release_images`).
 """
@@ -15,6 +16,7 @@ import json
 import posixpath
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct, field
@@ -28,6 +30,7 @@ from .application import demand
 from .runtime import Runtime, runtime
 
 FOLDER = ".ikoma/releases"
+RETURNING = f"{FOLDER}/returning"
 _ID = re.compile(r"\d{8}T\d{6}\d{3}Z-[0-9a-f]{4}")
 # Paths and contents of every file, links by their text; what git and interpreters keep beside does not count.
 _FINGERPRINT = r"""cd "$1" 2>/dev/null || exit 0
@@ -114,6 +117,7 @@ def record(
     _keep_env(on, app, release)
     release_images.keep(on, app, release.id, release.images)
     _write(on, app, release)
+    on.remove(posixpath.join(demand(on, app), RETURNING))
     return release, True
 
 
@@ -160,6 +164,21 @@ def source_mark(on: Transport, app: str) -> str:
     known = source.current(on, app)
     said = [str(known.get(name, "")) for name in ("source", "ref", "commit", "tree")]
     return hashlib.sha256("\0".join(said).encode()).hexdigest()[:16] if any(said) else ""
+
+
+def note_return(on: Transport, app: str, release: Release) -> None:
+    """Write down that the source of a release is about to be put back, until a release is recorded."""
+    if not on.dry:
+        _make_folder(on, app)
+        on.write(posixpath.join(demand(on, app), RETURNING), release.id.encode(), 0o600)
+
+
+def returning(on: Transport, app: str, known: Sequence[Release]) -> Release | None:
+    """The release whose source is in place because a rollback to it was begun and did not come to its end."""
+    path = posixpath.join(demand(on, app), RETURNING)
+    wanted = on.read(path).decode("utf-8", "replace") if on.exists(path) else ""
+    mark = source_mark(on, app)
+    return next((release for release in known if release.id == wanted and release.placed == mark), None)
 
 
 def forget(on: Transport, app: str, release: Release) -> None:

@@ -158,6 +158,7 @@ def _undo_source(on: Transport, record: Record, undoing: Undoing) -> Outcome:
 def _parts(folder: str) -> Iterator[str]:
     """What a source brings beside src/."""
     yield posixpath.join(folder, source_placing.RECORD)
+    yield posixpath.join(folder, releases.RETURNING)
     yield from (posixpath.join(folder, name) for name in source_placing.FOLDERS)
     for name in compose_file.NAMES:
         yield posixpath.join(folder, name)

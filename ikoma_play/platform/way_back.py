@@ -21,9 +21,9 @@ RESTORE, KEEP, NONE = "restore", "keep", "none"
 
 
 class WayBack(Struct, frozen=True):
-    """What a rollback will do. `begun`: a deploy after `present` did not come to its end; `database`: restore,
-    keep or none; `source`: kept (the copy), present (it is in place) or repository (fetched anew);
-    `rebuilt`: services whose image is gone; `notes`: what was passed over, and why."""
+    """What a rollback will do. `begun`: a deploy after `present` did not come to its end, or, where `returning`, a
+    rollback; `database`: restore, keep or none; `source`: kept (the copy), present (it is in place) or repository
+    (fetched anew); `rebuilt`: services whose image is gone; `notes`: what was passed over, and why."""
 
     release: Release
     present: Release
@@ -34,11 +34,13 @@ class WayBack(Struct, frozen=True):
     rebuilt: tuple[str, ...]
     env: bool
     notes: tuple[str, ...] = ()
+    returning: bool = False
 
     def sentences(self) -> list[str]:
         """What will be done, for the person who decides."""
         release, present = self.release, self.present
-        came = "a deploy that did not come to its end" if self.begun else f"{present.version}, recorded {present.at},"
+        what = "rollback" if self.returning else "deploy"
+        came = f"a {what} that did not come to its end" if self.begun else f"{present.version}, recorded {present.at},"
         verified = f"verified {release.verified}" if release.verified else "never verified"
         said = [
             f"Back from {came} to {release.version}, recorded {release.at}, {verified}:",
@@ -81,26 +83,30 @@ def find(on: Transport, app: str, wanted: str = "", backup: str = "", keep_datab
             remedy="Deploys record them; without one restore a backup (playbooks/restore.yml) and deploy a tag.",
         )
     begun = _begun(on, app, known[0])
-    release = releases.find(on, app, wanted) if wanted else last_verified(app, known, begun)
+    returning = _returning(on, app, known, begun)
+    release = releases.find(on, app, wanted) if wanted else returning or last_verified(app, known, begun)
     notes: list[str] = []
     database, dump = _database(on, app, release, known, backup, keep_database, notes)
     return WayBack(
         release,
         known[0],
-        begun,
+        begun or returning is not None,
         database,
         dump,
         _source(on, app, release),
         tuple(release_images.missing(on, release.images)),
         releases.env_of(on, app, release) is not None,
         tuple(notes),
+        returning is not None,
     )
 
 
 def former(on: Transport, app: str, known: Sequence[Release]) -> Release | None:
     """The release that a rollback without further word goes back to; None where there is none."""
     try:
-        return last_verified(app, known, _begun(on, app, known[0])) if known else None
+        begun = bool(known) and _begun(on, app, known[0])
+        returning = _returning(on, app, known, begun) if known else None
+        return returning or (last_verified(app, known, begun) if known else None)
     except NotFound:
         return None
 
@@ -143,6 +149,15 @@ def _begun(on: Transport, app: str, newest: Release) -> bool:
     """Whether another source was put in place since the newest release, and nothing was recorded of it."""
     mark = releases.source_mark(on, app)
     return bool(newest.placed and mark and mark != newest.placed)
+
+
+def _returning(on: Transport, app: str, known: Sequence[Release], begun: bool) -> Release | None:
+    """The verified release to which a rollback was begun that did not come to its end: to its source at least, at
+    most to its being verified again."""
+    newest = known[0]
+    if newest.restores and not newest.verified:
+        return next((release for release in known if release.id == newest.restores and release.verified), None)
+    return releases.returning(on, app, known) if begun else None
 
 
 def _source(on: Transport, app: str, release: Release) -> str:

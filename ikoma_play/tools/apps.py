@@ -213,6 +213,7 @@ def source_restore(on: Transport, app_name: AppName, release: GitRef, *, scope: 
     """
     back = releases.find(on, app_name, release)
     guard(on, app_name, scope)
+    releases.note_return(on, app_name, back)
     try:
         placed = kept_sources.put_back(on, app_name, back.kept)
     except (NotFound, Refused):

@@ -1,124 +1,147 @@
-"""The runner is killed in the middle of real deployments: what `runs resume` comes to is what an undisturbed
-deployment comes to: files, rows, services, releases.
+"""The runner is killed in the middle of real deployments and rollbacks. What it had begun is gone on with or undone,
+in turns: the end is that of an undisturbed run, or the state before it: files bit for bit, databases row for row,
+services, processes, locks, the journal.
 
-IKOMA_TESTS_LONG=1 kills at every journal write and at 200 random instants; `pytest -s` prints how many there were.
+A few points are tried each time, chosen by chance: IKOMA_TESTS_SEED chooses the same again. IKOMA_TESTS_LONG=1 kills
+before and after every journal write and at 200 random instants; `pytest -s` tells of each point.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
+import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from ikoma_play.platform.databases import OURS
-from tests.parts.crashing import Died, Nursery, nursery
-from tests.parts.platform import free_port
-from tests.parts.sandbox import Sandbox
-from tests.parts.traces import files_below
-from tests.parts.web import ask_json
+from tests.parts.crashing import Died, nursery
+from tests.parts.scene import APP, Scene
+from tests.parts.undone import difference
 
-FINE = ("ok", "changed")
-APPLIED = [f"SELECT name, sha256 FROM {OURS}.{kind} ORDER BY name" for kind in ("migrations", "seeds")]
 LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
+SEED = os.environ.get("IKOMA_TESTS_SEED") or secrets.token_hex(4)
+RESUME, UNDO, AGAIN = "resume", "rollback", "run again"
 
 
 @dataclass
-class Place:
-    """A sandbox to which one application after another is deployed, each under a name of its own."""
+class Play:
+    """A run that begins in one kept state of the scene and comes to another."""
 
-    ikoma: Nursery
-    sandbox: Sandbox
+    scene: Scene
+    begins: str
+    words: tuple[str, ...]
+    ways: tuple[str, str]  # what is done after a crash, in turns
     writes: int = 0
     seconds: float = 0.0
+    before: dict[str, Any] = field(default_factory=dict)
+    end: dict[str, Any] = field(default_factory=dict)
+    clean: bool = False
 
-    def deploy(self, app: str, port: int, **more: Any) -> Died:
-        return self.ikoma(self.sandbox.folder, "run", "deploy", "-e", f"app={app}", "-e", f"port={port}", **more)
+    def undisturbed(self) -> Play:
+        self.begin()
+        done = self.run(expect=0)
+        self.writes, self.seconds, self.end = done.writes, done.seconds, self.scene.alike()
+        return self
 
-    def begun(self, app: str) -> bool:
-        done = self.ikoma(self.sandbox.folder, "runs", "show", "--json")
-        # The newest may be a call of one tool, where the deployment was killed before it was written down.
-        given = json.loads(done.text)["options"].get("given", {}) if done.code == 0 else {}
-        return f"app={app}" in given.get("extra_vars", ())
+    def begin(self) -> None:
+        """Have the state in which the run begins, which an undone one has left already."""
+        if not self.clean:
+            self.scene.put_back(self.begins)
+            self.before = self.scene.state()
+        self.clean = False
 
-    def stop(self, app: str) -> None:
-        """Make room: what has been compared need not run on."""
-        self.ikoma(self.sandbox.folder, "exec", "deploy.down", f"appName={app}", expect=0)
+    def run(self, **kill: Any) -> Died:
+        return self.scene(*self.words, **kill)
 
-    def state(self, app: str, port: int) -> dict[str, Any]:
-        """What there is of an application, without what differs from one to the next."""
-        folder = self.sandbox.root / "apps" / app
-        releases = folder / ".ikoma" / "releases"
-        files = {
-            name: content.decode().replace(app, "APP").replace(str(port), "PORT")
-            for name, content in files_below(folder).items()
-            if not name.startswith(".ikoma/releases/") and name != ".ikoma/env.json" and "__pycache__" not in name
-        }
-        (release,) = (json.loads(path.read_text()) for path in releases.glob("[0-9]*Z-????.json"))
-        run = json.loads(self.ikoma(self.sandbox.folder, "runs", "show", "--json", expect=0).text)
-        return {
-            "files": files,
-            "rows": self.sandbox.sql(app, "SELECT author, place, message FROM entries ORDER BY id"),
-            "migrations": [self.sandbox.sql(app, query) for query in APPLIED],
-            "health": ask_json(f"http://127.0.0.1:{port}/health"),
-            "release": {key: release[key] for key in ("app", "commit", "migrations", "ref", "source")} | {"app": ""},
-            "run": run["state"],
-            "steps": sorted((one["title"].replace(app, "APP"), one["state"] in FINE) for one in run["steps"]),
-        }
+    def lost(self, way: str, **kill: Any) -> str:
+        """What is not as it should be after a crash, "" where nothing is lost."""
+        self.begin()
+        newest = self.scene.newest().get("id")
+        self.run(**kill)
+        run = self.scene.newest()
+        begun = run.get("id") != newest
+        if begun and (run["state"] == "done" or way == AGAIN):
+            found = self.scene.alike() | {"locks": self.end["locks"]}  # those of a dead run are nobody's
+            if found == self.end or run["state"] == "done":
+                return self._unlike(self.end, found, run["state"])
+        if way == UNDO:
+            return self._undone(self.scene("runs", "rollback", "--retry-unfinished") if begun else None)
+        done = self.scene("runs", "resume", "--retry-unfinished") if begun and way == RESUME else self.run()
+        return self._unlike(self.end, self.scene.alike(), done.text, done.code)
+
+    def _undone(self, done: Died | None) -> str:
+        lost = self._unlike(self.before, self.scene.state(), done.text if done else "nothing was begun")
+        self.clean = not lost
+        return lost
+
+    def _unlike(self, wanted: dict[str, Any], found: dict[str, Any], text: str, code: int = 0) -> str:
+        unlike = [f"{name}:\n{difference(was, found[name])}" for name, was in wanted.items() if found[name] != was]
+        return "\n".join([*unlike, *([f"exit code {code}"] if code else []), text]) if unlike or code else ""
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with nursery() as ikoma:
-        here = Place(ikoma, Sandbox(tmp_path_factory.mktemp("crashes")))
+        here = Scene(ikoma, tmp_path_factory.mktemp("crashes"))
         try:
-            here.deploy("first", free_port(), expect=0)
-            here.stop("first")
+            here("exec", "platform.up", expect=0)
+            here.keep("nothing")
+            for version in ("v1", "v2"):
+                assert here.deploy(version).code == 0
+                here.keep(version)
             yield here
         finally:
-            ikoma(here.sandbox.folder, "run", "sandbox-down", "-e", "remove=true")
+            here("run", "sandbox-down", "-e", "remove=true")
+
+
+def deploy(scene: Scene, version: str) -> tuple[str, ...]:
+    return ("run", "deploy", "-e", f"app={APP}", "-e", f"port={scene.port}", "-e", f"source={version}")
 
 
 @pytest.fixture(scope="module")
-def whole(place: Place) -> dict[str, Any]:
-    """What an undisturbed deployment comes to."""
-    port = free_port()
-    done = place.deploy("whole", port, expect=0)
-    place.writes, place.seconds = done.writes, done.seconds
-    found = place.state("whole", port)
-    place.stop("whole")
-    assert found["rows"] and found["migrations"] and found["health"][0] == 200
-    return found
+def first(scene: Scene) -> Play:
+    return Play(scene, "nothing", deploy(scene, "v1"), (RESUME, UNDO)).undisturbed()
 
 
-def goes_on(place: Place, whole: dict[str, Any], app: str, **kill: Any) -> bool:
-    port = free_port()
-    died = place.deploy(app, port, **kill)
-    if not place.begun(app):
-        done = place.deploy(app, port)
-    else:
-        done = place.ikoma(place.sandbox.folder, "runs", "resume", "--retry-unfinished")
-    assert done.code == 0 or "is done" in done.text, f"{kill}\n{done.text}"
-    assert place.state(app, port) == whole, f"{kill}\n{done.text}"
-    place.stop(app)
-    return died.killed
+@pytest.fixture(scope="module")
+def second(scene: Scene) -> Play:
+    return Play(scene, "v1", deploy(scene, "v2"), (RESUME, UNDO)).undisturbed()
 
 
-def test_a_deployment_killed_at_a_journal_write_goes_on(place: Place, whole: dict[str, Any]) -> None:
-    points = [(number, when) for number in range(1, place.writes + 1) for when in ("before", "after")]
-    chosen = points if LONG else [points[len(points) * each // 3 + 5] for each in range(3)]
-    for number, when in chosen:
-        assert goes_on(place, whole, f"w{number}{when}", at=(number, when))
-    print(f"\n{len(chosen)} of {len(points)} points at the journal's writes of a deployment: none lost")
+@pytest.fixture(scope="module")
+def back(scene: Scene) -> Play:
+    words = ("run", "rollback", "-e", f"app={APP}", "-e", "yes=true")
+    return Play(scene, "v2", words, (RESUME, AGAIN)).undisturbed()
 
 
-def test_a_deployment_killed_at_any_instant_goes_on(place: Place, whole: dict[str, Any]) -> None:
-    killed = 0
-    for number in range(200 if LONG else 2):
-        killed += goes_on(place, whole, f"i{number}x", after=random.uniform(0, place.seconds))
-    assert killed
-    print(f"\n{killed} deployments killed at random instants: none lost")
+@pytest.mark.parametrize("name", ["second", "back"])
+@pytest.mark.timeout(36000 if LONG else 300)
+def test_killed_at_a_journal_write(request: pytest.FixtureRequest, name: str) -> None:
+    play: Play = request.getfixturevalue(name)
+    points = [(number, when) for number in range(1, play.writes + 1) for when in ("before", "after")]
+    ways = {point: play.ways[(point[0] + (point[1] == "after")) % 2] for point in points}
+    chosen = random.Random(SEED).sample(points, len(points) if LONG else 2)
+    none_lost(play, [(ways[point], {"at": point}) for point in chosen], f"of {len(points)} ")
+
+
+@pytest.mark.parametrize(("name", "most"), [("first", 100), ("second", 100), ("back", 200)])
+@pytest.mark.timeout(36000 if LONG else 300)
+def test_killed_at_any_instant(request: pytest.FixtureRequest, name: str, most: int) -> None:
+    play: Play = request.getfixturevalue(name)
+    chance = random.Random(SEED)
+    instants = [chance.uniform(0, play.seconds) for _ in range(most if LONG else 1)]
+    turn = chance.randrange(2)
+    none_lost(play, [(play.ways[(turn + n) % 2], {"after": one}) for n, one in enumerate(instants)])
+
+
+def none_lost(play: Play, points: list[tuple[str, dict[str, Any]]], of: str = "") -> None:
+    lost = []
+    for way, kill in points:
+        what = play.lost(way, **kill)
+        print(f"{play.words[1]} killed {kill}, {way}: {what or 'nothing lost'}", flush=True)
+        lost += [f"{play.words[1]} killed {kill}, {way}:\n{what}"] if what else []
+    print(f"\n{len(points)} {of}points: {len(lost)} lost")
+    assert not lost, f"IKOMA_TESTS_SEED={SEED}\n" + "\n\n".join(lost)

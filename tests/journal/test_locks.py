@@ -94,7 +94,7 @@ def test_a_dead_holder_is_taken_over(store: Store, how: str) -> None:
     assert "run old" in notes[0][1]
 
 
-def test_of_another_host_nobody_knows(store: Store) -> None:
+def test_of_another_host_an_older_version_says_nothing(store: Store) -> None:
     held(store, host="elsewhere", pid=1, boot="another")
     with pytest.raises(Locked, match="elsewhere"):
         Locks(store).take("deploy", "new")

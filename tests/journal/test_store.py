@@ -7,14 +7,20 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from ikoma_play.errors import JournalError, UsageError
+from ikoma_play.errors import JournalError, Locked, UsageError
+from ikoma_play.journal import pulse
+from ikoma_play.journal.again import state
+from ikoma_play.journal.holder import SILENCE, this_process
+from ikoma_play.journal.locks import Locks
 from ikoma_play.journal.opening import open_store
 from ikoma_play.journal.store import Store, migrations, statements
 from tests.parts.sandbox import Sandbox, SmallDisk, sandbox
@@ -70,9 +76,9 @@ def test_what_was_written_is_read_again(again: Again) -> None:
     end = {**about, "state": "changed", "ended": 2.5, "outcome": '{"status": "changed"}', **MEMORY}
     assert store.write(("end_step", {**end, "touched": 1}), durable=False) == 1
     other = again()
-    assert other.read("newest_runs", most=5) == [
-        {**RUN, "ended": None, "report": None, "undoing": 0, "sequence": 1, "waiting": 0}
-    ]
+    (run,) = other.read("newest_runs", most=5)
+    assert 0 <= run.pop("silent") < 60 and run.pop("alive") > 1767225600
+    assert run == {**RUN, "ended": None, "report": None, "undoing": 0, "sequence": 1, "waiting": 0}
     assert other.read("steps_of", run=RUN["id"]) == [{**STEP, **end, "undo": '["old"]'}]
     other.write(("end_run", {"id": RUN["id"], "state": "done", "ended": 9.0, "report": "{}"}))
     assert store.read("runs_like", beginning="20260101%")[0]["state"] == "done"
@@ -165,6 +171,47 @@ def test_a_journal_of_an_older_version_goes_on(tmp_path: Path) -> None:
     assert store.read("newest_runs", most=5)[0]["undoing"] == 0
     store.write(("begin_step", {**STEP, "run": "r"}))
     store.close()
+
+
+def run_elsewhere(store: Store, silent: float) -> None:
+    """A run on another host, which holds the lock and was not heard of for so many seconds."""
+    me = {**this_process().row, "host": "elsewhere", "boot": "another"}
+    lock = {**LOCK, **me, "name": "deploy", "run": RUN["id"]}
+    store.write(("add_run", {**RUN, **me}), ("take_lock", lock))
+    store._connection.execute(f"UPDATE runs SET alive = alive - {silent}")  # type: ignore[attr-defined]
+
+
+def test_the_lock_of_a_run_elsewhere_is_taken_over_when_it_was_silent_for_long(again: Again) -> None:
+    store, notes = again(), list[str]()
+    run_elsewhere(store, SILENCE - 10)
+    with pytest.raises(Locked, match="elsewhere"):
+        Locks(store).take("deploy", "new")
+    store._connection.execute("UPDATE runs SET alive = alive - 11")  # type: ignore[attr-defined]
+    Locks(store, note=lambda run, said: notes.append(said)).take("deploy", "new")
+    assert [lock["run"] for lock in store.read("all_locks")] == ["new"]
+    assert "elsewhere was not heard of for 6" in notes[0]
+    assert state(store.read("run_of", run=RUN["id"])[0]) == "died"
+
+
+def test_a_run_that_was_held_for_dead_goes_no_further(again: Again, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a machine had stood still: it wakes up when another run has its lock."""
+    monkeypatch.setattr(pulse, "BEAT", 0.01)
+    store = again()
+    me = {**this_process().row, "host": "elsewhere"}
+    store.write(("add_run", {**RUN, **me}))
+    beating = pulse.Pulse(store, RUN["id"], replace(this_process(), host="elsewhere"))
+    before = store.read("run_of", run=RUN["id"])[0]["alive"]
+    while store.read("run_of", run=RUN["id"])[0]["alive"] == before:
+        time.sleep(0.01)
+    beating.demand()
+    store.write(("take_lock", {**LOCK, **me, "run": RUN["id"]}))
+    dead = {"dead": RUN["id"], "dead_pid": me["pid"], "dead_since": LOCK["since"]}
+    store.write(("hold_for_dead", {"name": "deploy", "run": "new", **dead}))
+    beating.end()
+    with pytest.raises(JournalError, match="was not heard of"):
+        while True:
+            beating.demand()
+            beating._say()
 
 
 def test_every_statement_is_described() -> None:
