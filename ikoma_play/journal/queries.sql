@@ -221,7 +221,7 @@ DELETE FROM schedules WHERE due < :before;
 
 -- name: runs_before
 -- Runs that began before a time, the oldest first.
-SELECT *, journal_clock() - alive AS silent FROM runs WHERE started < :before ORDER BY sequence, id;
+SELECT *, 0 AS waiting, journal_clock() - alive AS silent FROM runs WHERE started < :before ORDER BY sequence, id;
 
 -- name: newest_ids
 -- The ids of the newest runs.

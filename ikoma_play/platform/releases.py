@@ -99,10 +99,11 @@ def record(
             kept=_kept_source(on, app) or before.kept,
             placed=now.placed,
         )
-        if not _keep_env(on, app, completed) and completed == before:
-            return before, False
-        _write(on, app, completed)
-        return completed, True
+        new = _keep_env(on, app, completed) or completed != before
+        if new:
+            _write(on, app, completed)
+        _note_arrival(on, app)
+        return completed, new
     back = restores or before
     release = replace(
         now,
@@ -117,7 +118,7 @@ def record(
     _keep_env(on, app, release)
     release_images.keep(on, app, release.id, release.images)
     _write(on, app, release)
-    on.remove(posixpath.join(demand(on, app), RETURNING))
+    _note_arrival(on, app)
     return release, True
 
 
@@ -171,6 +172,10 @@ def note_return(on: Transport, app: str, release: Release) -> None:
     if not on.dry:
         _make_folder(on, app)
         on.write(posixpath.join(demand(on, app), RETURNING), release.id.encode(), 0o600)
+
+
+def _note_arrival(on: Transport, app: str) -> None:
+    on.remove(posixpath.join(demand(on, app), RETURNING))
 
 
 def returning(on: Transport, app: str, known: Sequence[Release]) -> Release | None:

@@ -194,6 +194,7 @@ def test_what_is_not_there(docker_engine: None, tmp_path: Path) -> None:
 
 def test_images_of_releases_are_named_and_put_back(app: Application) -> None:
     first = app.call("artifact.record_release", ref="v1").result["release"]
+    app.call("artifact.verify_release")
     source = app.root / "source"
     (source / "page").write_text("two")
     app.call("apps.source", source=str(source))
@@ -204,8 +205,10 @@ def test_images_of_releases_are_named_and_put_back(app: Application) -> None:
         assert image == release["images"]["web"]
 
     app.call("apps.source.restore", release="v1")
+    assert app.call("artifact.previous_release").result["release"]["id"] == first["id"], "it is cut off here"
     app.call("apps.env.restore", release="v1")
     up = app.call("deploy.up", release="v1")
+    assert app.call("artifact.previous_release").result["release"]["id"] == first["id"], "it was not verified yet"
     assert app.runtime.services(app.name)[0].image == first["images"]["web"]
     newest = app.call("artifact.releases").result[0]
     assert newest["restores"] == first["id"] and newest["id"] not in (first["id"], second["id"]), up
