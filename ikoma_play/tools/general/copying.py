@@ -16,12 +16,13 @@ from ...errors import StepError
 from ...model import Access, Diff, Outcome, changed, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
+from . import undoing
 from .placing import Attributes, Manner, Mode, Placed, described, host_path, place, resolved
 from .sources import on_host, on_runner
 from .trees import bring_tree
 
 
-@tool("copy", access=Access.ADMIN, changes=True)
+@tool("copy", access=Access.ADMIN, changes=True, undo=undoing.COPY)
 def copy(
     on: Transport,
     *,
@@ -91,7 +92,7 @@ def copy(
     return _quiet(bring(on, dest, body.content, asked.preserving(body.mode), manner, src=source.path), body.secret)
 
 
-@tool("template", access=Access.ADMIN, changes=True)
+@tool("template", access=Access.ADMIN, changes=True, undo=undoing.TEMPLATE)
 def template(
     on: Transport,
     *,

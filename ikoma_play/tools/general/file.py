@@ -12,6 +12,7 @@ from ...errors import NotFound, Refused, StepError
 from ...model import Access, Command, Diff, Outcome, changed, ok
 from ...tool import tool
 from ...transport.base import Stat, Transport
+from . import undoing
 from .placing import Attributes, Mode, demand_parent, described, host_path, settle
 
 State = Literal["absent", "directory", "file", "hard", "link", "touch"]
@@ -30,7 +31,7 @@ class Wanted(Struct, frozen=True):
     access_time: str | None = None
 
 
-@tool("file", access=Access.ADMIN, changes=True, aliases={"dest": "path", "name": "path"})
+@tool("file", access=Access.ADMIN, changes=True, undo=undoing.FILE, aliases={"dest": "path", "name": "path"})
 def file(
     on: Transport,
     *,

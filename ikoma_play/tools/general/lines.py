@@ -12,6 +12,7 @@ from ...errors import NotFound, StepError
 from ...model import Access, Outcome, changed, ok
 from ...tool import tool
 from ...transport.base import Transport
+from . import undoing
 from .placing import Attributes, Mode, described, host_path, place, read_if_there, resolved, settle
 
 State = Literal["present", "absent"]
@@ -50,7 +51,7 @@ class Edit(Struct, frozen=True):
     encoding: str = "utf-8"
 
 
-@tool("lineinfile", access=Access.ADMIN, changes=True, aliases={
+@tool("lineinfile", access=Access.ADMIN, changes=True, undo=undoing.LINES, aliases={
     "dest": "path", "destfile": "path", "name": "path", "regex": "regexp", "value": "line",
 })  # fmt: skip
 def lineinfile(
@@ -127,7 +128,7 @@ def lineinfile(
     return rewrite(on, edit, edited)
 
 
-@tool("blockinfile", access=Access.ADMIN, changes=True, aliases={
+@tool("blockinfile", access=Access.ADMIN, changes=True, undo=undoing.LINES, aliases={
     "dest": "path", "destfile": "path", "name": "path", "content": "block",
 })  # fmt: skip
 def blockinfile(
@@ -203,7 +204,13 @@ def blockinfile(
     return rewrite(on, edit, edited)
 
 
-@tool("replace", access=Access.ADMIN, changes=True, aliases={"dest": "path", "destfile": "path", "name": "path"})
+@tool(
+    "replace",
+    access=Access.ADMIN,
+    changes=True,
+    undo=undoing.LINES,
+    aliases={"dest": "path", "destfile": "path", "name": "path"},
+)
 def replace(
     on: Transport,
     *,
