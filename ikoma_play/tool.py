@@ -33,7 +33,7 @@ Function = TypeVar("Function", bound=Callable[..., Outcome])
 CACHEABLE = "_ansible_facts_cacheable"  # key of a result: the variables that it sets are facts of the host too
 Record = Mapping[str, Any]
 """What a tool wrote down before it changed something: plain JSON without secrets."""
-INTENDED = "intended"  # beside such a record in the journal: nothing was changed yet, but something may be kept
+INTENDED = "intended"  # beside such a record in the journal: nothing was changed, but something may be kept
 
 
 class Scope(Protocol):

@@ -17,6 +17,7 @@ from ..journal.past import SKIP, Past, Recorded
 from ..language.jinja_environment import Missing
 from ..language.templating import Templar
 from ..model import Outcome, Status
+from ..tool import INTENDED
 from . import loops, rollback
 from .calls import Call
 from .masking import MASK
@@ -94,8 +95,9 @@ def _given_back(call: Call, known: Recorded) -> Done:
     call.replayed = True
     call.title, call.arguments, call.notified = known.title, known.arguments, known.memory.notified
     call.hidden = known.outcome.hidden
-    if known.memory.changed or known.outcome.status.bad or call.step.changed_when is not None:
-        call.remember(known.undo)  # of a step that found everything as asked nothing is kept
+    told = known.memory.changed or known.outcome.status.bad or call.step.changed_when is not None
+    # Of a step that found everything as asked nothing is kept, unless its process died before it dropped that.
+    call.remember(each for each in known.undo if told or each.get(INTENDED))
     _learn_secrets(call)
     outcome, extra = known.outcome, known.memory.extra
     if known.memory.withheld:

@@ -59,10 +59,10 @@ UPDATE steps SET state = 'started', started = :started, ended = NULL, arguments 
 WHERE run = :run AND number = :number;
 
 -- name: end_step
--- What a step that had begun came to.
+-- What a step that had begun came to. Where it touched nothing, what it kept is not needed any more.
 UPDATE steps SET state = :state, ended = :ended, outcome = :outcome, changed = :changed, extra = :extra,
                  facts = :facts, notified = :notified, withheld = :withheld,
-                 undo = CASE WHEN :touched = 1 THEN undo ELSE NULL END
+                 undo = CASE WHEN :touched = 1 THEN undo ELSE :unneeded END
 WHERE run = :run AND number = :number;
 
 -- name: keep_undo
@@ -234,7 +234,7 @@ SELECT playbooks, inventory, max(sequence) AS last FROM runs WHERE state = 'done
 -- name: steps_with_a_past
 -- Steps that recorded a release, or before which was kept what they changed, of the newest runs first.
 SELECT steps.run, steps.host, steps.arguments FROM steps JOIN runs ON runs.id = steps.run
-WHERE steps.undo IS NOT NULL OR (steps.changed = 1 AND steps.tool IN ('deploy.up', 'artifact.record_release'))
+WHERE (steps.undo IS NOT NULL AND steps.state <> 'ok') OR (steps.changed = 1 AND steps.tool IN ('deploy.up', 'artifact.record_release'))
 ORDER BY runs.sequence DESC, steps.number;
 
 -- name: forget_run

@@ -160,6 +160,8 @@ class Recorder:
         key = (event.host, event.occurrence)
         number = self._open.pop(key, self._known.get(key))
         if number is not None:
+            kept = [{**each, INTENDED: True} for each in self._undo.get(key, ())]
+            came["unneeded"] = text(kept) if kept else None
             self.store.write(("end_step", {"run": event.run, "number": number, **came}), durable=False)
             return
         self._number += 1

@@ -69,7 +69,7 @@ def test_what_a_release_names_or_can_be_undone_stays(again: Again) -> None:
         arguments = json.dumps({"appName": "shop"})
         kept = number % 2  # one recorded a release, the next kept what it changed
         step = {**STEP, "run": id, "number": 2, "tool": "db.migrate" if kept else "deploy.up", "arguments": arguments}
-        store.write(("begin_step", step), ("end_step", {"run": id, "number": 2, **end, "touched": 1}))
+        store.write(("begin_step", step), ("end_step", {"run": id, "number": 2, **end, "touched": 1, "unneeded": None}))
         if kept:
             store.write(("keep_undo", {"run": id, "number": 2, "undo": "[{}]"}))
     run(store, "locking")

@@ -74,7 +74,7 @@ def test_what_was_written_is_read_again(again: Again) -> None:
     about = {"run": RUN["id"], "number": 1}
     assert store.write(("keep_undo", {**about, "undo": '["old"]'})) == 1
     end = {**about, "state": "changed", "ended": 2.5, "outcome": '{"status": "changed"}', **MEMORY}
-    assert store.write(("end_step", {**end, "touched": 1}), durable=False) == 1
+    assert store.write(("end_step", {**end, "touched": 1, "unneeded": None}), durable=False) == 1
     other = again()
     (run,) = other.read("newest_runs", most=5)
     assert 0 <= run.pop("silent") < 60 and run.pop("alive") > 1767225600
