@@ -123,11 +123,11 @@ def test_killed_at_a_journal_write(request: pytest.FixtureRequest, name: str) ->
     play: Play = request.getfixturevalue(name)
     points = [(number, when) for number in range(1, play.writes + 1) for when in ("before", "after")]
     ways = {point: play.ways[(point[0] + (point[1] == "after")) % 2] for point in points}
-    chosen = random.Random(SEED).sample(points, len(points) if LONG else 2)
+    chosen = random.Random(SEED).sample(points, len(points) if LONG else 1)
     none_lost(play, [(ways[point], {"at": point}) for point in chosen], f"of {len(points)} ")
 
 
-@pytest.mark.parametrize(("name", "most"), [("first", 100), ("second", 100), ("back", 200)])
+@pytest.mark.parametrize(("name", "most"), [*([("first", 100)] if LONG else []), ("second", 100), ("back", 200)])
 @pytest.mark.timeout(36000 if LONG else 300)
 def test_killed_at_any_instant(request: pytest.FixtureRequest, name: str, most: int) -> None:
     play: Play = request.getfixturevalue(name)
@@ -135,6 +135,25 @@ def test_killed_at_any_instant(request: pytest.FixtureRequest, name: str, most: 
     instants = [chance.uniform(0, play.seconds) for _ in range(most if LONG else 1)]
     turn = chance.randrange(2)
     none_lost(play, [(play.ways[(turn + n) % 2], {"after": one}) for n, one in enumerate(instants)])
+
+
+def test_a_deploy_that_ended_well_is_undone_later(second: Play) -> None:
+    """What may be of use stays: the backup, the database that was replaced, what was kept of other runs."""
+    second.begin()
+    second.run(expect=0)
+    done = second.scene("runs", "rollback", expect=0)
+    found = second.scene.state()
+    for what, was in second.before.items():
+        now = found[what]
+        if what == "files":
+            was, now = ({path: of for path, of in each.items() if _of_release(path)} for each in (was, now))
+        if what == "databases":
+            was, now = [APP], now[:1]
+        assert now == was, f"{what}:\n{difference(was, now)}\n{done.text}"
+
+
+def _of_release(path: str) -> bool:
+    return not path.startswith(("backups", "apps/.ikoma"))
 
 
 def none_lost(play: Play, points: list[tuple[str, dict[str, Any]]], of: str = "") -> None:
