@@ -47,8 +47,10 @@ def document(
             "title": "ikoma-play",
             "version": __version__,
             "summary": "The tools of the platform over HTTP.",
-            "description": "Every tool is POST /execute/TOOL. Bodies are JSON whatever their Content-Type says. A key"
-            " has a role (observer, operator, builder, admin); X-Role can only lower it.",
+            "description": "Every tool is POST /execute/TOOL. Bodies are JSON whatever their Content-Type says. What a"
+            " tool is given is read as in a playbook: text may say a number or a truth (5, yes), commas separate a"
+            " list, and null leaves an argument out. A key has a role (observer, operator, builder, admin); X-Role can"
+            " only lower it.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],

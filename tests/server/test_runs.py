@@ -300,6 +300,9 @@ def test_a_server_that_stops_lets_runs_finish_their_step(tmp_path: Path) -> None
     with serving(tmp_path) as service:
         run = start(service, tmp_path / "marks")
         assert service.process is not None
+        connection = service.connect()
+        connection.request("GET", f"/runs/{run}/events", None, {"X-Api-Key": service.key})
+        stream = connection.getresponse()
         os.kill(service.process.pid, signal.SIGTERM)
         stopper = threading.Thread(target=lambda: service.process and service.process.wait())
         stopper.start()
@@ -307,7 +310,14 @@ def test_a_server_that_stops_lets_runs_finish_their_step(tmp_path: Path) -> None
         (tmp_path / "marks/go").touch()
         stopper.join(60)
         service.process = None
+        heard = stream.read().decode()  # it ends in order, and is taken up where it ended
         service.start()
         assert state(service, run) == "interrupted" and not (tmp_path / "marks/last").exists()
         assert post(service, f"/runs/{run}/resume").status == 202
         service.until(lambda: state(service, run) == "done")
+        last = parsed(heard)[-1][0]
+        headers = {"X-Api-Key": service.key, "Last-Event-ID": str(last)}
+        rest = service.ask("GET", f"/runs/{run}/events", None, headers).text
+        numbers = [number for number, _ in parsed(heard) + parsed(rest)]
+        assert "event: end" not in heard and rest.endswith("event: end\ndata: {}\n\n")
+        assert numbers == list(range(1, len(numbers) + 1)) and 0 < last < len(numbers)
