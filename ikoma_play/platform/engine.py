@@ -6,17 +6,20 @@ The SDK costs a quarter of a second to import, so it is imported while Docker's 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from msgspec import Struct
 
 from ..errors import StepError, Unavailable
 from ..transport.base import Transport
 
+SDK = "docker.api.client"
 SOCKET = "/var/run/docker.sock"
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
@@ -51,15 +54,20 @@ class Container(Struct, frozen=True):
         return self.id, self.started_at
 
 
-def preload() -> None:
-    """Begin to import the Docker SDK beside whatever comes next."""
-    if "docker" not in sys.modules:
-        threading.Thread(target=_import, daemon=True).start()
+# Which version of its API an engine speaks, while the road is open: each client would ask anew.
+_SPOKEN: WeakKeyDictionary[Transport, str] = WeakKeyDictionary()
 
 
-def _import() -> None:
-    with contextlib.suppress(ImportError):  # whoever needs it meets the same error and says so
-        import docker.api.client  # noqa: F401
+def preload(*more: str) -> None:
+    """Begin to import the Docker SDK, and what else is named, beside whatever comes next."""
+    if wanted := [name for name in (SDK, *more) if name not in sys.modules]:
+        threading.Thread(target=_import, args=wanted, daemon=True).start()
+
+
+def _import(*names: str) -> None:
+    for name in names:
+        with contextlib.suppress(ImportError):  # whoever needs it meets the same error and says so
+            importlib.import_module(name)
 
 
 @contextlib.contextmanager
@@ -77,8 +85,9 @@ def engine(on: Transport) -> Iterator[Engine]:
             address, port = stack.enter_context(on.tunnel(SOCKET, 0))
             road = {"base_url": f"tcp://{address}:{port}" if port else f"unix://{address}"}
         try:
-            client = APIClient(version="auto", timeout=60, **road)
+            client = APIClient(version=_SPOKEN.get(on, "auto"), timeout=60, **road)
             stack.callback(client.close)
+            _SPOKEN[on] = client.api_version
             yield Engine(client)
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise _translated(error, on) from error

@@ -12,7 +12,7 @@ from msgspec import Struct
 from ..errors import IkomaError, NotFound, Refused
 from ..model import Command
 from ..transport.base import Transport
-from . import api_keys, app_env, compose_file, disk, envfile, git, health, postgres, postgres_embedded, settings
+from . import api_keys, app_env, compose_file, disk, engine, envfile, git, health, postgres, postgres_embedded, settings
 from . import runtime as runtimes
 from .settings import Settings
 
@@ -39,6 +39,8 @@ class Asked(Struct, frozen=True):
 def basics(on: Transport) -> dict[str, Checked]:
     """The runtime, PostgreSQL and the applications' directory, by the names of platform.check."""
     found = settings.settings(on)
+    if found.runtime == "compose":
+        engine.preload("psycopg")  # both while Docker Compose tells its version
     ways = {"docker": _runtime, "postgres": _postgres, "appsRoot": _apps_root}
     return {name: _looked(lambda look=look: look(on, found)) for name, look in ways.items()}  # type: ignore[misc]
 
