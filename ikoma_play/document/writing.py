@@ -18,7 +18,16 @@ from ..tool import Tool, Toolbox
 
 HERE = Path(__file__).parent
 LANGUAGES = ("fr", "en")
-_PARTS = ("pre_steps", "roles", "steps", "post_steps", "handlers")  # of a play, which name no phase
+_PARTS = (
+    "pre_steps",
+    "pre_tasks",
+    "roles",
+    "steps",
+    "tasks",
+    "post_steps",
+    "post_tasks",
+    "handlers",
+)  # of a play, which name no phase
 
 _SAID = {
     "fr": {

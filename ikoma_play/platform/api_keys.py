@@ -130,16 +130,23 @@ class Keys(Struct, frozen=True):
                     found = key
         return found
 
-    def create(
+    def create(self, name: str, access: Access, **limits: Any) -> tuple[Keys, str]:
+        """The keys with a new one, and the key itself; `limits` and errors as of `add`."""
+        shown = new()
+        return self.add(name, access, sha256(shown), **limits), shown
+
+    def add(
         self,
         name: str,
         access: Access,
+        digest: str,
         *,
         expires: float | None = None,
         hosts: Iterable[str] = (),
         applications: Iterable[str] = (),
-    ) -> tuple[Keys, str]:
-        """The keys with a new one, and the key itself. Raises Refused for a name that is taken or none."""
+    ) -> Keys:
+        """The keys with one that is known by its hash. Raises Refused for a name that is taken or none, or a hash
+        that is none."""
         if not NAME.match(name) or name == PLATFORM:
             raise Refused(
                 f"{name!r} cannot be the name of a key",
@@ -152,9 +159,9 @@ class Keys(Struct, frozen=True):
         now = time.time()
         if expires is not None and expires <= now:
             raise Refused(f"the key {name} would have expired before it was made", remedy="Give a later time.")
-        shown = new()
-        made = Key(name, access.label, sha256(shown), now, expires, tuple(hosts), tuple(applications))
-        return self._with(made), shown
+        if not _HASH.match(digest):
+            raise Refused("the hash of a key is no SHA-256: 64 hexadecimal digits", remedy="See: sha256sum")
+        return self._with(Key(name, access.label, digest, now, expires, tuple(hosts), tuple(applications)))
 
     def rotate(self, name: str, grace: float, shown: str) -> Keys:
         """The keys with a new value, `shown`, for one; the old one stays valid for `grace` seconds."""

@@ -9,7 +9,17 @@ from msgspec.structs import asdict
 from ..arguments import AppName, Count, GitRef, Seconds
 from ..errors import StepError, Unavailable
 from ..model import Access, Outcome, changed, ok
-from ..platform import application, rehearsal, releases, retention, runbook, undo_files, verification, way_back
+from ..platform import (
+    application,
+    kept_runbook,
+    rehearsal,
+    releases,
+    retention,
+    runbook,
+    undo_files,
+    verification,
+    way_back,
+)
 from ..tool import Scope, tool
 from ..transport.base import Transport
 from .apps import guard, known_url, variable, who
@@ -34,6 +44,43 @@ def generate_runbook(
     found = runbook.runbook(on, app_name, lang, known_url(on, app_name, scope))
     found["markdown"] += "\n" + _procedures(on, app_name, lang, scope)
     return ok(found)
+
+
+@tool("artifact.write_runbook", access=Access.OPERATOR, changes=True, undo=kept_runbook.UNDO)
+def write_runbook(
+    on: Transport, app_name: AppName, lang: Literal["fr", "en"] = "fr", *, scope: Scope | None = None
+) -> Outcome:
+    """Keep the runbook's procedures beside the application, for whoever has only the host; written where they changed.
+
+    app_name: the application
+    lang: fr or en
+    """
+    application.demand(on, app_name)
+    guard(on, app_name, scope)
+    result = {"path": kept_runbook.path(on, app_name)}
+    origin = _origin(on, app_name, lang, scope)
+    why = kept_runbook.wrong(on, app_name, origin)
+    if not why:
+        return ok(result, "it is of now")
+    if not on.dry:
+        kept_runbook.write(on, app_name, origin, _procedures(on, app_name, lang, scope))
+    return changed(result, f"written, since {why}")
+
+
+@tool("artifact.check_runbook", access=Access.OBSERVER, changes=False)
+def check_runbook(
+    on: Transport, app_name: AppName, lang: Literal["fr", "en"] = "fr", *, scope: Scope | None = None
+) -> Outcome:
+    """Tell whether the runbook beside the application is what would be written now.
+
+    app_name: the application
+    lang: fr or en
+    """
+    application.demand(on, app_name)
+    guard(on, app_name, scope)
+    why = kept_runbook.wrong(on, app_name, _origin(on, app_name, lang, scope))
+    result = {"current": not why, "path": kept_runbook.path(on, app_name), "details": why}
+    return ok(result, why or "the runbook is up to date")
 
 
 @tool("artifact.verify_release", access=Access.OBSERVER, changes=False)
@@ -218,9 +265,25 @@ def _procedures(on: Transport, app: str, lang: str, scope: Scope | None) -> str:
     from .documenting import about
     from .notification import escalation_of
 
-    names = ("source", "ref", "health_url", "port")
-    known = {name: value for name in names if (value := variable(scope, name))} | {"app": app}
-    return writing.write(gathering.request(TOOLS, lang, None, known, about(escalation_of(on, scope))))
+    return writing.write(gathering.request(TOOLS, lang, None, _told(on, app, scope), about(escalation_of(on, scope))))
+
+
+def _told(on: Transport, app: str, scope: Scope | None) -> dict[str, str]:
+    """What the procedures say with real values."""
+    named = {name: value for name in ("source", "ref", "port") if (value := variable(scope, name))}
+    url = known_url(on, app, scope)
+    return {**named, **({"health_url": url} if url else {}), "app": app}
+
+
+def _origin(on: Transport, app: str, lang: str, scope: Scope | None) -> str:
+    """The digest of all that `_procedures` writes from, without writing."""
+    from ..document import gathering
+    from .documenting import about
+    from .notification import escalation_of
+
+    told = {name: value for name, value in _told(on, app, scope).items() if name != "ref"}  # no other procedure by that
+    known = about(escalation_of(on, scope))
+    return kept_runbook.origin((gathering.digest(), lang, repr(sorted(told.items())), repr(sorted(known.items()))))
 
 
 def _would_record(on: Transport, app: str, ref: str | None) -> Outcome:

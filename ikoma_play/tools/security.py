@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..audit import reading, verifying
 from ..audit.entries import ERROR, timestamp
@@ -24,7 +24,56 @@ from ..transport.base import Transport
 
 PATIENCE = 100  # times that a file is read again which somebody else has changed meanwhile
 NEWEST = 20  # failures that are listed
+Role = Literal["observer", "operator", "builder", "admin"]
 SUSPICIOUS = 3  # failed attempts to log in, from one address
+
+
+@tool(
+    "keys.create",
+    access=Access.ADMIN,
+    changes=True,
+    lasting="a key that may be in use already stays valid; keys.revoke ends it",
+)
+def create(
+    on: Transport,
+    name: str,
+    save_to: str | None = None,
+    role: Role = "admin",
+    sha256: str | None = None,
+    *,
+    scope: Scope | None = None,
+) -> Outcome:
+    """Make a key of the server where there is none of this name; it is written to a file of its own, and nowhere else.
+
+    The file is there before the key counts: a run that is cut off in between makes another one the next time.
+
+    name: the key; `platform` is that of API_KEY_HASH in the platform's .env
+    save_to: the file on the host that takes the key, for its owner only
+    role: what it may do; the platform's own may do everything
+    sha256: the hash of a key that somebody has already; then there is nothing to write down
+    """
+    found = settings(on)
+    if _known(on, found, name):
+        return ok({"name": name, "savedTo": None}, f"there is a key {name} already")
+    if (save_to is None) == (sha256 is None):
+        raise Refused("a key needs saveTo, or the sha256 of one that is there", remedy="Give one of them.")
+    shown = api_keys.new()
+    if scope is not None:
+        scope.keep_secret(shown)
+    digest = sha256 or api_keys.sha256(shown)
+    api_keys.platform_hash({"API_KEY_HASH": digest})  # raises where it is no hash
+    if name != api_keys.PLATFORM:
+        Keys().add(name, Access[role.upper()], digest)  # raises where it cannot be a name
+    if save_to is not None:
+        _demand_folder(on, save_to)
+        if not on.dry:
+            on.write(save_to, f"{shown}\n".encode(), envfile.MODE)
+    if name == api_keys.PLATFORM:
+        _name_platform(on, found, digest)
+    else:
+        _change(on, found, lambda keys: keys.add(name, Access[role.upper()], digest))
+    said = f"the key {name} is in {save_to}" if save_to else f"the key {name} counts"
+    return changed({"name": name, "savedTo": save_to}, said)
 
 
 @tool(
@@ -51,9 +100,7 @@ def rotate(
     if scope is not None:
         scope.keep_secret(shown)
     result = {"name": name, "savedTo": save_to, "oldValidUntil": timestamp(time.time() + max(grace, 0.0))}
-    folder = posixpath.dirname(save_to)
-    if (not save_to.startswith("/") and not on.local) or on.stat(folder or ".", follow=True) is None:
-        raise Refused(f"there is no directory {folder} for the new key", remedy="Name a file in one that is there.")
+    _demand_folder(on, save_to)
     if name == api_keys.PLATFORM:
         _rotate_platform(on, found, shown, grace)
     else:
@@ -151,6 +198,13 @@ def _shown(entry: dict[str, Any]) -> dict[str, Any]:
     return {**{name: entry.get(name) for name in names}, "appName": entry["arguments"].get("appName")}
 
 
+def _demand_folder(on: Transport, path: str) -> None:
+    """Raises Refused where a key's file cannot be written, before anything is changed."""
+    folder = posixpath.dirname(path)
+    if (not path.startswith("/") and not on.local) or (on.stat(folder or ".", follow=True) is None and not on.dry):
+        raise Refused(f"there is no directory {folder} for the new key", remedy="Name a file in one that is there.")
+
+
 def _file(on: Transport, found: Settings) -> str:
     """The file of keys: API_KEYS_FILE of the platform's .env, else of the environment, else beside that .env."""
     there = on.stat(found.env_file, follow=True) is not None
@@ -170,6 +224,28 @@ def _change(on: Transport, found: Settings, make: Callable[[Keys], Keys]) -> boo
         if made == keys or on.dry or swapped(on, lock_of(path), path, before, made.text.encode()):
             return made != keys
     raise Unavailable(f"{path} is changed by others all the time", remedy="Try again.")
+
+
+def _known(on: Transport, found: Settings, name: str) -> bool:
+    """Whether there is a key of this name."""
+    if name == api_keys.PLATFORM:
+        return api_keys.platform_hash(envfile.read(on, found.env_file).values) is not None
+    path = _file(on, found)
+    there = on.stat(path, follow=True) is not None
+    return there and name in Keys.parse(on.read(path).decode("utf-8", "replace"), path).by_name
+
+
+def _name_platform(on: Transport, found: Settings, digest: str) -> None:
+    """The platform's own key where .env has none. Raises Refused where somebody else has named one meanwhile."""
+    for _ in range(PATIENCE):
+        before = on.read(found.env_file) if on.stat(found.env_file, follow=True) is not None else None
+        env = envfile.EnvFile((before or b"").decode("utf-8", "replace"), found.env_file)
+        if api_keys.platform_hash(env.values) is not None:
+            raise Refused(f"somebody else has put a key into {found.env_file} meanwhile", remedy="Use that one.")
+        env.merge({"API_KEY_HASH": digest})
+        if on.dry or swapped(on, lock_of(_file(on, found)), found.env_file, before, env.text.encode()):
+            return
+    raise Unavailable(f"{found.env_file} is changed by others all the time", remedy="Try again.")
 
 
 def _rotate_platform(on: Transport, found: Settings, shown: str, grace: float) -> None:

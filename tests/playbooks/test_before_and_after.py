@@ -92,14 +92,29 @@ def test_a_deploy_ends_with_the_list_and_tells_the_team_once(tmp_path: Path) -> 
         try:
             first = run("deploy").text
             assert "[x] the team is notified" in first and "[ ] alerts are configured" in first, first
+            assert "[x] the runbook is up to date" in first, first
             assert "[ ] a backup is there, with its checksum" in first, first
             again = run("deploy", "--json")
             assert not again.steps("changed"), again
             assert len(hook.bodies) == 1 and "guestbook" in hook.bodies[0]["text"], hook.bodies
-            assert "alerts are configured could not be proved" in run("checklist", expect=2).text
-            variables["ikoma_contacts"] = {"devs": {"webhook": hook.url}, "on-call": {"command": ["true"]}}
+            assert "nobody is called first" in run("try-alerts", expect=2).text
+            variables["ikoma_contacts"] = {"devs": {"webhook": hook.url}, "on-call": {"command": ["false"]}}
             (tmp_path / "more.json").write_text(json.dumps(variables))
+            assert "not arrived, and waiting in the outbox: on-call" in run("try-alerts", expect=2).text
             run("backup")
+            refused = run("checklist", expect=2).text
+            assert "alerts are configured, and one has arrived at everybody" in refused.partition("not done")[2], (
+                refused
+            )
+            variables["ikoma_contacts"]["on-call"] = {"command": ["true"]}
+            (tmp_path / "more.json").write_text(json.dumps(variables))
+            run("try-alerts")
+            runbook = tmp_path / ".ikoma/apps/guestbook/.ikoma/runbook.md"
+            kept = runbook.read_text()
+            runbook.write_text(kept.replace("guestbook", "another"))
+            assert "the runbook is up to date could not be proved" in run("checklist", expect=2).text
+            run("deploy")
+            assert runbook.read_text() == kept
             ticked = run("checklist").text
             assert ticked.count("[x]") == 8 and "[ ]" not in ticked, ticked
         finally:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 from tests.parts.applications import Application, application
 from tests.parts.command import Ikoma
 from tests.parts.engine import OwnEngine
+from tests.parts.sandbox import SmallDisk
 
 COMPOSE = """\
 services:
@@ -57,6 +59,17 @@ def layer(app: Application, base: str) -> None:
     (app.folder / "src").mkdir(exist_ok=True)
     (app.folder / "src/data").write_bytes(os.urandom(2**19))
     (app.folder / "src/Dockerfile").write_text(f"FROM {base}\nCOPY data /data\n")
+
+
+def build_with_cache(engine: OwnEngine, source: Path) -> None:
+    """Build by the engine's own BuildKit, which keeps a cache; asked past the command, which wants buildx for it."""
+    with subprocess.Popen(["tar", "-C", str(source), "-c", "."], stdout=subprocess.PIPE) as context:
+        argv = ["curl", "--silent", "--show-error", "--unix-socket", engine.address.removeprefix("unix://"),
+                "--header", "Content-Type: application/x-tar", "--data-binary", "@-",
+                "http://engine/build?version=2&t=built"]  # fmt: skip
+        told = subprocess.run(argv, stdin=context.stdout, capture_output=True, text=True, check=True).stdout
+    assert '"error' not in told, told
+    engine.docker("rmi", "--force", "built")
 
 
 def backups(app: Application, count: int) -> list[Path]:
@@ -119,6 +132,35 @@ def test_a_stopped_application_keeps_the_images_of_its_releases(shop: Applicatio
     prune(shop, "images")
     assert images(own_engine) == before
     shop.call("deploy.up")
+
+
+def test_a_build_cache_that_fills_the_disk(tmp_path: Path, busybox: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SmallDisk(tmp_path / "docker", "180m") as place:
+        engine = OwnEngine(place / "data")
+        try:
+            engine.start().take(busybox)
+            monkeypatch.setenv("DOCKER_HOST", engine.address)
+            with application(tmp_path) as app:
+                app.write(COMPOSE.format())
+                (app.folder / "src").mkdir()
+                (app.folder / "src/data").write_bytes(os.urandom(30 * 2**20))
+                (app.folder / "src/Dockerfile").write_text(f"FROM {busybox}\nCOPY data /data\n")
+                build_with_cache(engine, app.folder / "src")
+                (first, *_) = app.call("apps.diagnose").result["causes"]
+                assert first["cause"] == "disk-full" and str(place) in first["message"], first
+                largest = first["evidence"].splitlines()[1]
+                assert re.fullmatch(r"buildCache: [\d.]+ MiB, of which [\d.]+ MiB can be freed", largest), first
+
+                variables = {"ansible_connection": "local", **app.on.host.vars}
+                hosts = {"all": {"children": {"apps": {"hosts": {"here": variables}}}}}
+                (tmp_path / "hosts.yml").write_text(json.dumps(hosts))
+                done = Ikoma(tmp_path)("run", "fix-disk", "-i", "hosts.yml", "-e", "yes=true")
+                assert re.search(r"freed: .*buildCache \d\d", done.text), done
+                causes = app.call("apps.diagnose").result["causes"]
+                assert "disk-full" not in [cause["cause"] for cause in causes], causes
+                assert engine.docker("images", "--quiet", busybox), "what was not built here is gone"
+        finally:
+            engine.end()
 
 
 def test_the_last_good_backup_stays_whatever_is_asked(tmp_path: Path) -> None:

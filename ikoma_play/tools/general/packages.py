@@ -223,8 +223,10 @@ def pip(
 
 
 def _refresh(on: Transport, valid: int, lock: int) -> bool:
-    there = on.stat(LISTS)
-    if valid and there is not None and time.time() - there.mtime < valid:
+    there = on.stat(LISTS) if valid else None
+    young = there is not None and time.time() - there.mtime < valid
+    # In images the directory may be new and its lists deleted.
+    if young and any(entry.kind != "directory" and not entry.path.endswith("/lock") for entry in on.scan(LISTS)):
         return False
     on.progress(Progress("reading the lists of packages"))
     asked = Command(("apt-get", "-q", "-o", f"DPkg::Lock::Timeout={lock}", "update"), env=QUIET)
@@ -297,9 +299,11 @@ def _canonical(name: str) -> str:
 
 def _suits(wanted: str, there: dict[str, str]) -> bool:
     """Whether what is installed is surely as wanted; where only pip can tell, it is asked to install."""
+    if wheel := re.search(r"([^/]+?)-([^-/]+)-[^-/]+-[^-/]+-[^-/]+\.whl\Z", wanted):
+        return there.get(_canonical(wheel[1])) == wheel[2]  # pip too takes a wheel's word for what is in it
     version = there.get(_canonical(wanted))
     condition = re.sub(r"^[\w.\-\[\],]+", "", wanted.strip()).strip()
-    if "/" in wanted or wanted.endswith((".whl", ".gz", ".zip")):
+    if "/" in wanted or wanted.endswith((".gz", ".zip")):
         return False
     if version is None or not condition:
         return version is not None

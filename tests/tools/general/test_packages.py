@@ -61,7 +61,7 @@ def test_apt(folder: Path) -> None:
     told = play(
         folder,
         *repository(folder),
-        {"tool": "apt", "update_cache": True},
+        {"tool": "apt", "cache_valid_time": 3600},
         {**one, "dry": True}, one, one,
         {"tool": "package", "name": "ikoma-a"},
         {"tool": "apt", "name": "ikoma-a", "state": "latest"},
@@ -72,11 +72,12 @@ def test_apt(folder: Path) -> None:
         {"tool": "apt", "name": ["ikoma-a", "ikoma-b"], "state": "absent", "purge": True},
         {"tool": "apt", "name": ["ikoma-a", "ikoma-b"], "state": "absent"},
         {"tool": "apt", "deb": f"{folder}/repo/ikoma-b_1.0_all.deb"},
+        {"tool": "apt", "cache_valid_time": 3600},
         {"tool": "apt", "name": "no-such-package"},
         over=SYSTEM,
     )  # fmt: skip
     assert statuses(told)[3:] == ["changed", "changed", "changed", "ok", "ok", "changed", "ok", "changed", "changed",
-                                  "changed", "changed", "ok", "changed", "failed"]  # fmt: skip
+                                  "changed", "changed", "ok", "changed", "ok", "failed"]  # fmt: skip
     assert told[3]["result"]["cache_updated"] is True
     assert told[5]["result"]["packages"] == told[4]["result"]["packages"] == ["+ikoma-a 1.0", "+ikoma-b 1.0"]
     assert told[8]["result"]["packages"] == ["+ikoma-a 2.0"] and told[12]["result"]["stdout"] == "1.01.0"
@@ -123,6 +124,9 @@ def test_pip(tmp_path: Path) -> None:
     assert pip(tmp_path, requirements=f"{tmp_path}/requirements.txt").status is Status.OK
     with pytest.raises(StepError, match="pip cannot install no-such-thing"):
         pip(tmp_path, name="no-such-thing")
+    file = f"{tmp_path}/ikoma_a-2.0-py3-none-any.whl"
+    assert pip(tmp_path, name=file).status is Status.CHANGED
+    assert pip(tmp_path, name=file, extra_args="--nonsense").status is Status.OK, "pip was asked about what is there"
     absent = {"name": "ikoma-a", "state": "absent", "extra_args": ""}
     assert pip(tmp_path, **absent).status is Status.CHANGED and pip(tmp_path, **absent).status is Status.OK
 
