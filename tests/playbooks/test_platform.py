@@ -136,7 +136,7 @@ def test_the_second_run_changes_nothing(bare: BareHost) -> None:
 
 def test_it_is_the_same_from_the_host_itself(bare: BareHost) -> None:
     """The program that was installed there brings itself, and finds nothing to do."""
-    given = {name: bare.variables[name] for name in ("postgres_image", "server_pip_args")}
+    given = {name: bare.variables[name] for name in ("postgres_image", "server_packages", "server_pip_args")}
     local = ("env", "IKOMA_STATE=sqlite:/var/lib/ikoma/journal.db", "ikoma-play", "run", "platform")
     out = bare.do(*local, "-i", "/opt/ikoma/inventory.yml", "--json", "-e", json.dumps(given))
     last: dict[str, Any] = json.loads(out.splitlines()[-1])
