@@ -108,6 +108,7 @@ class LiveView:
         self._moved: tuple[Running, ...] = ()  # what the redrawing thread sees of them
         self._phase = ""
         self._hosts = 1
+        self._out: dict[str, Status] = {}  # hosts that a step failed on, or that cannot be reached
         self._known = 0
         self._done = 0
         self._check = False
@@ -147,7 +148,10 @@ class LiveView:
                 self._live.start(refresh=True)
             case PlayStarted():
                 self._hosts = len(event.hosts)
+                self._out.clear()
             case StepStarted():
+                if event.kind != "rollback" and event.host in self._out:  # something has mended it
+                    del self._out[event.host]
                 running = Running(id(event.step), one_line(event.title), event.host, time.monotonic())
                 self._running[id(event.step), event.host] = running
                 if event.step is not None and _asks(event.step):
@@ -160,6 +164,8 @@ class LiveView:
             case StepFinished():
                 self._running.pop((id(event.step), event.host), None)
                 self._done += 1
+                if event.outcome.status in (Status.FAILED, Status.UNREACHABLE) and not event.outcome.ignored:
+                    self._out[event.host] = event.outcome.status
                 if event.step is not None and _asks(event.step):
                     self.go_on()
 
@@ -240,7 +246,21 @@ class LiveView:
             for running in self._moved:
                 groups.setdefault(running.key, []).append(running)
             shown = list(groups.values())[:SHOWN]
-        return Group(*lines, *(self._moving(group, now) for group in shown), self._overall(now))
+        return Group(*lines, *(self._moving(group, now) for group in shown), *self._those_out(), self._overall(now))
+
+    def _those_out(self) -> list[RenderableType]:
+        """Of several hosts those that are no longer in it, whose failures may have scrolled away."""
+        if self._hosts == 1 or not self._out:
+            return []
+        out = dict(self._out)
+        parts = [
+            f"{status.value}: {words.hosts(sorted(host for host, came in out.items() if came is status))}"
+            for status in (Status.FAILED, Status.UNREACHABLE)
+            if status in out.values()
+        ]
+        text = Text.assemble(self._mark(Status.FAILED), (f" {'; '.join(parts)}", "red"))
+        text.truncate(max(self._width - 4, 1), overflow="ellipsis")
+        return [Padding(text, (0, 0, 0, 2), expand=False)]
 
     def _moving(self, running: list[Running], now: float) -> RenderableType:
         """One running step, or one step that runs on several hosts; the longest of them counts."""

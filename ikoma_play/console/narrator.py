@@ -1,11 +1,12 @@
 """Turns the events of a run into lines to show; how a line is drawn is the views' matter.
 
 What is quiet unless asked for: skipped steps, results (-v), arguments (-vv). Outcomes that are equal on
-many hosts become one line.
+many hosts become one line; of equal failures the first is told at once, with all there is to say.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,7 @@ from ..model import (
 from . import words
 from .terminal import one_line, printable
 
+ADDRESS = re.compile(r"\d+(\.\d+){3}(:\d+)?|\[?[0-9a-f]*(:[0-9a-f]*){2,}\]?(:\d+)?")  # with its port
 MANY = 8  # from more hosts than this on, equal outcomes are told together
 
 Kind = str
@@ -53,6 +55,7 @@ class Group(Struct):
     title: str
     phase: str
     finished: dict[tuple[Status, str, tuple[Line, ...]], list[StepFinished]] = field(default_factory=dict)
+    failed: dict[tuple[str, ...], str] = field(default_factory=dict)  # failures that were told, and the first's host
     running: set[str] = field(default_factory=set)
 
 
@@ -67,6 +70,7 @@ class Narrator:
         self.warnings: dict[str, int] = {}
         self.last_message = ""  # with an address in it, where any had one
         self._groups: dict[int, Group] = {}
+        self._places: dict[str, int] = {}
 
     def tell(self, event: Event) -> Iterator[Line]:
         """The lines that this event gives rise to."""
@@ -98,6 +102,7 @@ class Narrator:
 
     def _play(self, event: PlayStarted) -> Iterator[Line]:
         self.hosts = event.hosts
+        self._places = {host: place for place, host in enumerate(event.hosts)}
         self.phase = ""
         yield Line("play", one_line(event.play), hosts=event.hosts)
 
@@ -128,8 +133,12 @@ class Narrator:
         if self._many:
             group = self._group(step, event.title)
             group.running.discard(event.host)
-            if not outcome.status.bad:
-                told = (outcome.status, note(outcome), tuple(self._below(event, step)))
+            told = (outcome.status, note(outcome), tuple(self._below(event, step)))
+            if outcome.status.bad:
+                alike = _likeness(event, told[1], told[2])
+                first = group.failed.setdefault(alike, event.host)
+                told = (outcome.status, f"as on {first}", ())
+            if not outcome.status.bad or first != event.host:
                 group.finished.setdefault(told, []).append(event)
                 return
         if outcome.status is Status.SKIPPED and not self.verbosity:
@@ -209,10 +218,14 @@ class Narrator:
             titles = {event.title for event in events}
             title = titles.pop() if len(titles) == 1 else group.title
             slowest = max(event.outcome.seconds for event in events)
-            hosts = tuple(event.host for event in events)
+            hosts = tuple(sorted((event.host for event in events), key=self._place))
             everyone = len(hosts) == len(self.hosts)
             yield Line("step", one_line(title), status, hosts, slowest, behind, everyone)
             yield from below
+
+    def _place(self, host: str) -> tuple[int, str]:
+        """Where the host stands in the play."""
+        return self._places.get(host, len(self._places)), host
 
     def _warn(self, message: str) -> None:
         text = one_line(message)
@@ -229,6 +242,12 @@ def note(outcome: Outcome) -> str:
     if len(outcome.items) > 1:
         notes.append(f"{len(outcome.items)} items")
     return ", ".join(notes)
+
+
+def _likeness(event: StepFinished, behind: str, below: tuple[Line, ...]) -> tuple[str, ...]:
+    """What a failure says that would be the same on another host: without names, addresses and the step's values."""
+    said = (line.text for line in below if line.kind != "call")
+    return (event.outcome.status.value, behind, *(ADDRESS.sub("", text.replace(event.host, "")) for text in said))
 
 
 def failure(event: StepFinished, step: Step) -> Iterator[Line]:

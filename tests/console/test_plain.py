@@ -8,7 +8,18 @@ from collections.abc import Iterable
 from ikoma_play.console.narrator import Narrator
 from ikoma_play.console.plain import PlainView
 from ikoma_play.console.terminal import Looks
-from ikoma_play.model import Diff, Event, PlayStarted, Position, StepRetried, Warned
+from ikoma_play.model import (
+    Diff,
+    Event,
+    Failure,
+    Outcome,
+    PlayStarted,
+    Position,
+    StepFinished,
+    StepRetried,
+    StepStarted,
+    Warned,
+)
 
 from .story import AT, RUN, failed, finished, outcome, run, step, told
 
@@ -151,6 +162,30 @@ def test_many_hosts_with_the_same_outcome_share_a_line() -> None:
     assert "failed: [web7] Second\n    deploy.yml:3:5\n" in text
     assert "29 hosts: web1, web2, …: ok=2" in text, "equal rows of the recap share a line"
     assert len(text.splitlines()) < 30, text
+
+
+def test_the_same_failure_on_many_hosts_is_told_once() -> None:
+    """But for names, addresses and arguments; another cause or another step is told in full."""
+    hosts = [f"web{number:02}" for number in range(30)]
+    one, two = step("Start"), step("Look", line=9)
+
+    def ended(number: int) -> Outcome:
+        said = f"web{number:02}: 10.0.3.{number}:22 refuses the connection"
+        if number % 3 == 0:
+            return outcome("unreachable", failure=Failure("unreachable", said, "Start it."))
+        return outcome("failed", failure=Failure("failed", f"exit code {3 if number == 7 else 1}")) \
+            if number % 3 == 1 else outcome("changed")  # fmt: skip
+
+    first = [StepStarted(RUN, AT, one, "Start", host, "step", {"cmd": host}) for host in hosts]
+    first += [StepFinished(RUN, AT, one, "Start", host, "step", {"cmd": host}, ended(number))
+              for number, host in reversed(list(enumerate(hosts)))]  # fmt: skip
+    second = [event for host in hosts[2::3] for event in told(two, ended(1), host)]
+    text = shown(run(iter(first + second), hosts=hosts))
+    assert text.count("refuses the connection") == 1 and text.count("exit code 3") == 1
+    assert text.count("exit code 1") == 2, f"once for each step\n{text}"
+    assert "unreachable: [9 hosts: web00, web03, …] Start (as on web27)\n" in text, text
+    assert "failed: [8 hosts: web01, web04, …] Start (as on web28)\n" in text, text
+    assert "changed: [10 hosts: web02, web05, …] Start\n" in text and "failed: [web07] Start\n" in text
 
 
 def test_many_hosts_at_their_own_pace_lose_nothing() -> None:

@@ -22,7 +22,7 @@ from ikoma_play.console.live import LiveView
 from ikoma_play.console.narrator import Narrator
 from ikoma_play.console.terminal import Looks, looks, printable
 from ikoma_play.console.words import call, duration, hosts
-from ikoma_play.model import Event, PlayStarted, Progress, RunStarted, StepProgress, StepStarted
+from ikoma_play.model import Event, Failure, PlayStarted, Progress, RunStarted, StepProgress, StepStarted
 
 from .story import AT, RUN, failed, finished, outcome, run, step, told
 
@@ -204,6 +204,56 @@ def test_what_is_running_is_shown_with_its_progress_and_then_taken_away() -> Non
     )
     assert on.text.splitlines() == ["Deploy  web1", "", "Configuration", "  ● Copy the source"]
     assert b"\x1b[?25h" in on.raw, "the cursor was not given back"
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
+def test_of_many_hosts_the_slow_and_the_failed_stay_in_sight(width: int, height: int) -> None:
+    """200 hosts: a third fails alike, five are gone, two are slow. All of it is on one screen until the end."""
+    names = [f"web{number:03}" for number in range(200)]
+    look, restart = step("Look at the host"), step("Restart the service", line=9)
+    gone, slow = names[10:15], {"web042", "web111"}
+    with terminal(width, height) as on:
+        view = live(on)
+        events = list(run(hosts=names))
+        view(events[0])
+        view(events[1])
+        for name in names:
+            status = "unreachable" if name in gone else "ok"
+            failure = Failure("unreachable", f"{name}: refused", "Start it.") if name in gone else None
+            for event in told(look, outcome(status, failure=failure), name):
+                view(event)
+        left = [name for name in names if name not in gone]
+        for name in left:
+            view(StepStarted(RUN, AT, restart, restart.title, name))
+        for number, name in enumerate(left):
+            if name not in slow:
+                view(finished(restart, failed() if number % 3 == 0 else outcome("changed"), name))
+        deadline = time.monotonic() + 10
+        while "web111" not in on.text and time.monotonic() < deadline:
+            time.sleep(0.05)
+        during = [line.rstrip() for line in on.screen.display]
+        view.close()
+    shown = "\n".join(during)
+    moving = [line.split()[-3] for line in during if "Restart the service  web" in line and "✗" not in line]
+    assert moving == ["web042", "web111"], shown
+    assert "✗ failed: 65 hosts: web000, web003, …; unreachable: 5 hosts: web010, web01" in shown
+    assert shown.count("it ended with exit code 1") == 1
+    assert "4 hosts: web011, web012, …  unreachable  as on web010" in shown
+    assert not on.screen.history.top and max(map(len, during)) <= width
+
+
+def test_a_host_that_was_mended_is_not_among_the_failed() -> None:
+    names = ["web1", "web2"]
+    with terminal() as on:
+        view = live(on)
+        for event in list(run(hosts=names))[:2]:
+            view(event)
+        for event in told(step("Try"), failed(), "web1"):
+            view(event)
+        assert [str(each.renderable) for each in view._those_out()] == ["✗ failed: web1"]  # type: ignore[attr-defined]
+        view(StepStarted(RUN, AT, step("Rescue"), "Rescue", "web1"))
+        assert view._those_out() == []
+        view.close()
 
 
 def test_hosts_at_once_do_not_block_each_other() -> None:

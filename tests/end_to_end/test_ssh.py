@@ -17,7 +17,7 @@ from tests.parts.command import CHECKOUT
 from tests.parts.platform import Platform
 from tests.parts.sshd import servers
 from tests.parts.undone import difference, failing_after, steps
-from tests.parts.web import ask_json
+from tests.parts.web import ask, ask_json
 
 from .conftest import DockerHost, make_docker_host
 from .test_docker_undone import GUESTBOOK, state
@@ -58,13 +58,19 @@ def test_the_deploy_on_two_hosts(fleet: Fleet) -> None:
     assert {name: again.recap[name]["changed"] for name in fleet} == {"alpha": 0, "beta": 0}, again
 
 
-def test_a_deploy_that_fails_on_one_host_is_undone_on_both(fleet: Fleet, tmp_path: Path) -> None:
-    """`rollback_scope: all`: a release belongs on all hosts or none."""
-    source = tmp_path / "second"
+def second(folder: Path) -> Path:
+    """A further release of the guestbook, with another image and a migration."""
+    source = folder / "second"
     shutil.copytree(GUESTBOOK, source)
     (source / "migrations/003_add_mood.sql").write_text("ALTER TABLE entries ADD mood text;\n")
     server = source / "guestbook/server.py"
     server.write_text(server.read_text() + "# second\n")
+    return source
+
+
+def test_a_deploy_that_fails_on_one_host_is_undone_on_both(fleet: Fleet, tmp_path: Path) -> None:
+    """`rollback_scope: all`: a release belongs on all hosts or none."""
+    source = second(tmp_path)
     step = next(step for step in steps() if step.tool == "artifact.verify_release")
     playbook = failing_after(step, tmp_path / "failing")
     playbook.write_text(playbook.read_text().replace("  hosts: apps\n", "  hosts: apps\n  rollback_scope: all\n"))
@@ -80,6 +86,26 @@ def test_a_deploy_that_fails_on_one_host_is_undone_on_both(fleet: Fleet, tmp_pat
         for what, was in before[name].items():
             assert after[what] == was, f"{what} of {name} differ\n{difference(was, after[what])}\n{done}"
         assert ask_json(f"{host.url}/health")[0] == 200, f"{name} does not answer\n{done}"
+
+
+def test_the_emergency_rollback_on_two_hosts(fleet: Fleet, tmp_path: Path) -> None:
+    """A second release goes out to both, and both go back to the first, with the rows that it had."""
+    for name, host in fleet.items():
+        ask(host.url, {"author": name, "message": "of the first"})
+    alpha = fleet["alpha"]
+    alpha.ikoma("run", "deploy", "-i", "../hosts.yml", "-e", f"source={second(tmp_path)}")
+    columns = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'mood'"
+    for host in fleet.values():
+        assert host.platform.psql(host.app, columns) == "1"
+        ask(host.url, {"author": "Eve", "message": "too late"})
+        host.compose("kill", "web")
+    done = alpha.ikoma("run", "rollback", "-i", "../hosts.yml", "-e", "yes=true", "--json")
+    for name, host in fleet.items():
+        assert done.recap[name]["failed"] == 0, done
+        page = ask(host.url)[1]
+        assert f"{name}" in page and "of the first" in page and "too late" not in page, f"{name}\n{page}\n{done}"
+        assert host.platform.psql(host.app, columns) == "0"
+        assert "# second" not in (host.place / "src/guestbook/server.py").read_text()
 
 
 def test_tools_tell_what_is_so_over_there(fleet: Fleet) -> None:
