@@ -229,7 +229,7 @@ def test_of_many_hosts_the_slow_and_the_failed_stay_in_sight(width: int, height:
             if name not in slow:
                 view(finished(restart, failed() if number % 3 == 0 else outcome("changed"), name))
         deadline = time.monotonic() + 10
-        while "web111" not in on.text and time.monotonic() < deadline:
+        while "393 steps" not in on.text and time.monotonic() < deadline:
             time.sleep(0.05)
         during = [line.rstrip() for line in on.screen.display]
         view.close()
