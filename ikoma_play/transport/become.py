@@ -1,7 +1,8 @@
-"""This machine as another of its users: directly where we are root, else through sudo or su.
+"""This machine as another of its users: directly where we are root, else through sudo, su or doas.
 
 What is started there first says a mark on standard error. Whatever comes before the mark is between
-us and sudo or su (a prompt is answered with the password), whatever comes after it is the command's.
+us and sudo or su (a prompt is answered with the password; doas has it on a terminal of its own),
+whatever comes after it is the command's.
 Settings of the command (environment, directory) follow on standard input, so that no secret is in a
 process list.
 """
@@ -11,17 +12,19 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from ..errors import NotFound, StepError
 from ..model import Command, Result
+from .asking_terminal import AskingTerminal
 from .base import Transport
 from .process import Process, cannot_start, passing_on
 from .shelled import ShelledTransport
 
-METHODS = ("sudo", "su")
+METHODS = ("sudo", "su", "doas")
 # The first line of standard input is a line of shell that sets the command's environment and directory.
 OPENING = 'printf %s "$0" >&2; IFS= read -r ikoma; eval "$ikoma"; unset ikoma; exec "$@"'
 KEEPING_OUTPUT = 'umask 077; "$@" > "$0"; code=$?; sync -- "$0"; exit "$code"'
@@ -33,7 +36,7 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "TERM", "TZ")
 def become_locally(on: Transport, user: str, method: str, password: str | None, flags: str) -> Transport:
     """The road to this machine as `user`. Raises StepError, NotFound."""
     if method not in METHODS:
-        raise StepError(f"cannot become {user} by {method}", remedy=f"Use become_method {' or '.join(METHODS)}.")
+        raise StepError(f"cannot become {user} by {method}", remedy=f"Use become_method {', '.join(METHODS)}.")
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
@@ -102,7 +105,7 @@ class RootAs(_AsUser):
 
 
 class LocalAs(_AsUser):
-    """Everybody else's way: sudo or su."""
+    """Everybody else's way: sudo, su or doas."""
 
     def __init__(self, base: Transport, user: str, method: str, password: str | None, flags: str) -> None:
         super().__init__(base, user)
@@ -111,8 +114,14 @@ class LocalAs(_AsUser):
         self._flags = [flag for flag in shlex.split(flags) if flag not in ("-n", "-S")]
 
     def run(self, command: Command, on_output: Callable[[bytes], None] | None = None) -> Result:
+        with ExitStack() as open_for_it:
+            return self._run(command, on_output, open_for_it)
+
+    def _run(self, command: Command, on_output: Callable[[bytes], None] | None, open_for_it: ExitStack) -> Result:
         opening = _Opening(self, command, on_output)
         argv = self._wrapped(command, opening.mark, opening.prompt)
+        if self._method == "doas" and self._password is not None and shutil.which("doas"):
+            argv = open_for_it.enter_context(AskingTerminal(self._password)).before(argv)
         try:
             process = opening.process = Process(argv, env=self._own_environment(), piped=True)
         except OSError:
@@ -134,6 +143,9 @@ class LocalAs(_AsUser):
         inner = (OPENING, mark, *_argv(command))
         if self._method == "su":
             return ("su", *self._flags, "-s", "/bin/sh", "-c", OPENING, "--", self.user, *inner[1:])
+        if self._method == "doas":
+            silent = () if self._password is not None else ("-n",)
+            return ("doas", *self._flags, *silent, "-u", self.user, "--", "/bin/sh", "-c", *inner)
         asking = ("-n",) if self._password is None else ("-S", "-p", prompt)
         return ("sudo", *(self._flags or ["-H"]), *asking, "-u", self.user, "--", "/bin/sh", "-c", *inner)
 

@@ -7,12 +7,12 @@ are gone once both sides have them open.
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
+from .asking_terminal import ASKS
 from .shell import NOTHING, OutOfTime, Shell
 from .ssh_identity import SHELL, Identity, refused, unanswered
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from paramiko.channel import Channel
 
 LOOK = 0.02  # seconds between two looks at the terminal
-ASKS = re.compile(rb"[Pp]ass(word|phrase)[^\n]*: ?$")
 
 # The channel of the shell's streams: it ends with what it leads to.
 STREAMS = """\

@@ -1,4 +1,4 @@
-"""Another user of this machine by real sudo and su, with and without a password.
+"""Another user of this machine by real sudo, su and doas, with and without a password.
 
 The accounts and rules exist only in a mount namespace of the test: the machine's own files stay as they are.
 """
@@ -22,6 +22,7 @@ ROOT = os.geteuid() == 0
 PACKAGE = Path(__file__).parents[2] / "ikoma_play"
 PASSWORD = "it's a canary $x"
 ACCOUNTS = {"asker": 54001, "free": 54002, "stranger": 54003, "target": 54004}
+DOAS = "permit asker\npermit nopass free\n"
 RULES = "asker ALL=(ALL) ALL\nfree ALL=(ALL) NOPASSWD: ALL\nDefaults lecture=always\n"
 
 TALE = """
@@ -54,25 +55,23 @@ class Stage:
         self.open.chmod(0o777)
         hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, capture_output=True, text=True,
                                 check=True).stdout.strip()  # fmt: skip
-        for name in ("passwd", "shadow", "group"):
-            shutil.copy2(f"/etc/{name}", folder / name)
-        with (folder / "passwd").open("a") as users, (folder / "shadow").open("a") as shadow:
+        etc = folder / "etc"
+        subprocess.run(["cp", "-a", "/etc", str(etc)], check=True)
+        with (etc / "passwd").open("a") as users, (etc / "shadow").open("a") as shadow:
             for name, number in ACCOUNTS.items():
                 users.write(f"{name}:x:{number}:{number}::/home/{name}:/bin/sh\n")
                 shadow.write(f"{name}:{hashed}:19000:0:99999:7:::\n")
-        with (folder / "group").open("a") as groups:
+        with (etc / "group").open("a") as groups:
             groups.writelines(f"{name}:x:{number}:\n" for name, number in ACCOUNTS.items())
-        (folder / "sudoers").write_text(RULES)
-        (folder / "sudoers").chmod(0o440)
-        for name, mode in (("passwd", 0o644), ("group", 0o644), ("shadow", 0o600)):
-            (folder / name).chmod(mode)
+        for name, text, mode in (("sudoers", RULES, 0o440), ("doas.conf", DOAS, 0o400)):
+            (etc / name).unlink(missing_ok=True)
+            (etc / name).write_text(text)
+            (etc / name).chmod(mode)
         subprocess.run(["chmod", "-R", "go+rX", str(folder / "lib")], check=True)
 
     def play(self, account: str, script: str, **told: Any) -> list[dict[str, Any]]:
         """What a script tells that runs as the account, with `on` the road to the other user."""
-        binds = " && ".join(
-            f"mount --bind {self.folder}/{name} /etc/{name}" for name in ("passwd", "shadow", "group", "sudoers")
-        )
+        binds = f"mount --bind {self.folder}/etc /etc"
         number = ACCOUNTS[account]
         demoted = f"setpriv --reuid={number} --regid={number} --clear-groups"
         python = next(path for path in (sys.executable, "/usr/bin/python3") if runs(path))
@@ -115,8 +114,12 @@ WAYS = [
     ("free", {"method": "sudo", "password": PASSWORD}),  # it is not asked for, and must not reach the command
     ("free", {"method": "sudo", "flags": "-H -E -n"}),
     ("stranger", {"method": "su", "password": PASSWORD}),
+    ("free", {"method": "doas"}),
+    ("asker", {"method": "doas", "password": PASSWORD}),
+    ("free", {"method": "doas", "password": PASSWORD}),
 ]
-NAMES = ["sudo", "sudo with a password", "sudo with a password that is not asked for", "sudo with flags", "su"]
+NAMES = ["sudo", "sudo with a password", "sudo with a password that is not asked for", "sudo with flags", "su", "doas",
+         "doas with a password", "doas with a password that is not asked for"]  # fmt: skip
 
 
 @pytest.mark.parametrize(("account", "way"), WAYS, ids=NAMES)
@@ -162,8 +165,20 @@ tell(owner=on.stat({name + "/out"!r}).owner, out=on.read({name + "/out"!r}).deco
         ("stranger", {}, "ansible_become_password"),
         ("stranger", {"password": PASSWORD}, "may do so"),
         ("stranger", {"method": "su", "password": "wrong"}, "Check the password"),
+        ("asker", {"method": "doas"}, "ansible_become_password"),
+        ("asker", {"method": "doas", "password": "wrong"}, "Check the password"),
+        ("stranger", {"method": "doas", "password": PASSWORD}, "may do so"),
     ],
-    ids=["no password", "a wrong password", "no right and no password", "no right", "a wrong password for su"],
+    ids=[
+        "no password",
+        "a wrong password",
+        "no right and no password",
+        "no right",
+        "a wrong password for su",
+        "no password for doas",
+        "a wrong password for doas",
+        "no right by doas",
+    ],
 )
 def test_it_is_refused(stage: Stage, account: str, way: dict[str, str], remedy: str) -> None:
     (told,) = stage.play(account, 'tell(code=on.run(Command(("id",))).exit_code)', user="target", **way)
@@ -178,7 +193,7 @@ def test_a_user_that_is_not_there(stage: Stage) -> None:
 
 def test_a_way_that_is_not_known(stage: Stage) -> None:
     (told,) = stage.play("free", "tell()", user="target", method="magic")
-    assert "sudo or su" in told["remedy"]
+    assert "sudo, su, doas" in told["remedy"]
 
 
 def test_a_directory_that_is_not_there(stage: Stage) -> None:
@@ -203,7 +218,7 @@ except TimedOut as error:
         time.sleep(0.02)
     tell(there=os.path.exists(f"/proc/{pid}"))
 """
-    for way in ({}, {"password": PASSWORD}):
+    for way in ({}, {"password": PASSWORD}, {"password": PASSWORD, "method": "doas"}):
         (told,) = stage.play("asker" if way else "free", script, user="target", **way)
         assert told == {"there": False}, "the command is still running"
 
