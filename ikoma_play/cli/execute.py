@@ -42,16 +42,17 @@ def command(name: str, words: tuple[str, ...], **given: Any) -> int:
     arguments = parsed(tool, words)
     inventory = language.load_inventory(sources.inventories(given["inventory"]))
     hosts = given["limit"] or the_host(inventory)
+    login, become = options.passwords(given)
     chosen = engine.Options(
         check=given["dry"],
         extra_vars=sources.extra_vars(given["extra_vars"]),
         become=given["become"],
         become_user=given["become_user"],
         become_method=given["become_method"],
-        become_password=options.become_password(given),
+        become_password=become,
         verbosity=given["verbosity"],
         play_home=str(shipped.playbooks()),
-        connection=options.connection_vars(given),
+        connection=options.connection_vars(given, login),
         roles_path=tuple(sources.roles_path()),
     )
     gc.freeze()  # what is there by now stays to the end

@@ -120,18 +120,23 @@ def words(given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word.strip() for option in given for word in option.split(",") if word.strip())
 
 
-def become_password(given: dict[str, Any]) -> str | None:
-    """The password for become, asked for at the terminal under -K."""
-    return _secret("BECOME password") if given["ask_become"] else None
+def passwords(given: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The password to log in with (-k) and the one for become (-K), asked for at the terminal."""
+    login = _secret("SSH password") if given["ask_pass"] else None
+    if not given["ask_become"]:
+        return login, None
+    if login is None:
+        return login, _secret("BECOME password")
+    return login, _secret("BECOME password (nothing: the SSH password)") or login
 
 
-def connection_vars(given: dict[str, Any]) -> dict[str, Any]:
+def connection_vars(given: dict[str, Any], password: str | None) -> dict[str, Any]:
     """Ansible's connection variables from the options; the inventory's own words count for more."""
     said = {
         "ansible_user": given["user"],
         "ansible_connection": given["connection"],
         "ansible_ssh_private_key_file": given["private_key"],
-        "ansible_password": _secret("SSH password") if given["ask_pass"] else None,
+        "ansible_password": password,
         "ansible_timeout": given["timeout"],
     }
     return {name: value for name, value in said.items() if value is not None}

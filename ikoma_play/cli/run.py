@@ -129,6 +129,7 @@ def demand_rehearsal(playbooks: Iterable[Playbook]) -> None:
 
 def run_options(given: dict[str, Any], variables: Any, asking: Asking) -> engine.Options:
     """The engine's options from the command line's."""
+    login, become = options.passwords(given)
     return engine.Options(
         limit=given["limit"],
         tags=frozenset(options.words(given["tags"])),
@@ -144,10 +145,10 @@ def run_options(given: dict[str, Any], variables: Any, asking: Asking) -> engine
         become=given["become"],
         become_user=given["become_user"],
         become_method=given["become_method"],
-        become_password=options.become_password(given),
+        become_password=become,
         verbosity=given["verbosity"],
         play_home=str(shipped.playbooks()),
-        connection=options.connection_vars(given),
+        connection=options.connection_vars(given, login),
         roles_path=tuple(sources.roles_path()),
         ask=asking.answer if sys.stdin.isatty() else None,
     )

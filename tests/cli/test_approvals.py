@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import pytest
 
 from ikoma_play.audit.verifying import verify
 from tests.parts.command import CHECKOUT, Ikoma
+from tests.parts.terminal import Terminal
 
 ASKING = """\
 - hosts: localhost
@@ -40,44 +38,6 @@ def ikoma(tmp_path: Path) -> Ikoma:
     (tmp_path / "ask.yml").write_text(ASKING % 60)
     (tmp_path / "soon.yml").write_text(ASKING % 0.5)
     return Ikoma(tmp_path, {"AUDIT_LOG": str(tmp_path / "audit.jsonl")})
-
-
-class Terminal:
-    """A command at a terminal of its own."""
-
-    def __init__(self, ikoma: Ikoma, *words: str) -> None:
-        self.seen = ""
-        kept = {name: value for name, value in os.environ.items() if name[:6] != "PYTEST"}
-        kept |= {"PYTHONPATH": str(CHECKOUT), "TERM": "xterm", "COLUMNS": "200", **ikoma.environment}
-        self.pid, self.file = pty.fork()
-        if self.pid == 0:
-            os.chdir(ikoma.folder)
-            os.execve(sys.executable, [sys.executable, "-m", "ikoma_play", *words], kept)
-
-    def until(self, text: str, patience: float = 60) -> None:
-        ends = time.monotonic() + patience
-        while text not in self.seen:
-            assert time.monotonic() < ends, self.seen
-            if select.select([self.file], [], [], 0.1)[0]:
-                self.seen += os.read(self.file, 65536).decode("utf-8", "replace")
-
-    def type(self, text: str) -> None:
-        self.seen = ""
-        os.write(self.file, text.encode())
-
-    def end(self) -> int:
-        """The exit code, with all that was printed."""
-        try:
-            while part := os.read(self.file, 65536):
-                self.seen += part.decode("utf-8", "replace")
-        except OSError:
-            pass  # the other end is closed
-        os.close(self.file)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    @property
-    def plain(self) -> str:
-        return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.seen))
 
 
 @pytest.fixture
