@@ -35,8 +35,12 @@ RSYNC = f"""
       mv -fT -- "$part.d/new" "$part" || exit 1
       break"""
 
-# What the runner's rsync takes for ssh: says what is to run over there, then hands everything on.
-CARRIER = 'shift; printf "%s\\n" "$@" "" > /dev/fd/{out}; cat < /dev/fd/{back} & exec cat > /dev/fd/{out}'
+# What the runner's rsync takes for ssh: says what is to run over there, then hands everything on. rsync waits for its
+# end, which comes with that of what the host has to say.
+CARRIER = (
+    'shift; printf "%s\\n" "$@" "" > /dev/fd/{out}; exec 3<&0; cat <&3 3<&- > /dev/fd/{out} & '
+    "exec cat 3<&- < /dev/fd/{back}"
+)
 OPTIONS = ("--secluded-args", "--inplace", "--ignore-times", "--no-whole-file", "--copy-dest=old", "--info=progress2",
            "--no-human-readable")  # fmt: skip
 

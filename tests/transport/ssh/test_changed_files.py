@@ -17,6 +17,7 @@ from ikoma_play.tools.general.sources import on_runner
 from ikoma_play.tools.general.trees import bring_tree
 from ikoma_play.transport import ssh_send
 from ikoma_play.transport.ssh import SshTransport
+from ikoma_play.transport.ssh_rsync import Rsync
 from tests.parts.sshd import ROOT, Sshd
 
 SIZE = 13_000_000
@@ -35,6 +36,21 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(ssh_send._Answer, "read", counting)
     return counted
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How the runner's rsyncs ended; one that had to be killed has a number below zero."""
+    codes: list[int] = []
+    leave = Rsync.__exit__
+
+    def leaving(self: Rsync, *raised: object) -> None:
+        leave(self, *raised)
+        if self._process is not None:
+            codes.append(self._process.returncode)
+
+    monkeypatch.setattr(Rsync, "__exit__", leaving)
+    return codes
 
 
 @pytest.fixture(params=["rsync", "blocks"])
@@ -57,7 +73,9 @@ def digest(on: SshTransport, path: str) -> str:
     return on.run(Command(("sha256sum", path))).text.split()[0].lstrip("\\")
 
 
-def test_of_a_large_file_only_what_changed_is_sent(way: tuple[str, Sshd], tmp_path: Path, sent: list[int]) -> None:
+def test_of_a_large_file_only_what_changed_is_sent(
+    way: tuple[str, Sshd], tmp_path: Path, sent: list[int], ended: list[int]
+) -> None:
     name, server = way
     on = SshTransport(server.host())
     folder = on.run(Command(("mktemp", "-d"))).text
@@ -91,6 +109,7 @@ def test_of_a_large_file_only_what_changed_is_sent(way: tuple[str, Sshd], tmp_pa
         assert send() < (200_000 if name == "rsync" else len(content) + 100_000), "some more at the beginning"
         there = on.stat(target)
         assert there is not None and there.mode == 0o640, "the mode of what was there is kept"
+        assert ended == ([0] * 4 if name == "rsync" else [])
     finally:
         on.remove(folder)
         on.close()

@@ -122,21 +122,42 @@ def test_input_that_is_not_read_is_not_run(on: SshTransport, tmp_path: Path) -> 
     assert not Path(trap).exists()
 
 
-def test_hundreds_of_megabytes_of_output_are_handed_on_and_not_kept(on: SshTransport) -> None:
-    size = 300_000_000
-    seen, count = hashlib.sha256(), 0
+MUCH = """
+import hashlib, json, resource, sys
+from ikoma_play.model import Command, Host
+from ikoma_play.transport.ssh import SshTransport
+on = SshTransport(Host("box", vars=json.loads(sys.argv[1])))
+on.run(Command(("true",)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+seen, count = hashlib.sha256(), 0
+def watch(data):
+    global count
+    seen.update(data)
+    count += len(data)
+result = on.run(Command(("sh", "-c", "head -c $1 /dev/zero; printf end", "sh", sys.argv[2])), watch)
+grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+look = r"sed -n 's/VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$PPID/status"
+there = on.run(Command(("sh", "-c", look))).text
+on.close()
+print(json.dumps([count, seen.hexdigest(), len(result.stdout), result.dropped, grown, int(there)]))
+"""
 
-    def watch(data: bytes) -> None:
-        nonlocal count
-        seen.update(data)
-        count += len(data)
 
+@pytest.mark.timeout(900 if os.environ.get("IKOMA_TESTS_LONG") else 300)
+def test_output_without_end_is_handed_on_and_not_kept(box: Sshd) -> None:
+    """2.2 GB where IKOMA_TESTS_LONG is set, 150 MB else: the memory it takes here and there is the same."""
+    size = 2_200_000_000 if os.environ.get("IKOMA_TESTS_LONG") else 150_000_000
     expected = hashlib.sha256()
-    for _ in range(300):
-        expected.update(b"\0" * 1_000_000)
-    result = on.run(Command(("head", "-c", str(size), "/dev/zero")), watch)
-    assert (count, seen.digest()) == (size, expected.digest())
-    assert len(result.stdout) == KEPT and result.dropped == size - KEPT
+    for _ in range(size // 1_000_000):
+        expected.update(bytes(1_000_000))
+    expected.update(b"end")
+    argv = [sys.executable, "-c", MUCH, json.dumps(dict(box.host().vars)), str(size)]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    count, seen, kept, dropped, grown, there = json.loads(done.stdout)
+    assert (count, seen) == (size + 3, expected.hexdigest())
+    assert (kept, dropped) == (KEPT, size + 3 - KEPT)
+    assert grown < KEPT / 2**20 + 40, f"{grown} MB more for output that is only handed on"
+    assert there < 10_000, f"the host's shell takes {there} kB"
 
 
 def test_a_long_input_from_a_source_is_read_piece_by_piece(on: SshTransport) -> None:
