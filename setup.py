@@ -76,6 +76,8 @@ setup(
         "waitress>=3.0.2",
         "limits>=5.8",
         "prometheus-client>=0.22",
+        "cronsim>=2.8",
+        "tzdata>=2025.1",
     ],
     extras_require={
         "test": [

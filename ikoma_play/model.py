@@ -316,6 +316,17 @@ class Block(Struct, frozen=True):
 Node = Step | Block
 
 
+class Schedule(Struct, frozen=True):
+    """When a server runs plays by itself. `cron` is an expression of five fields, or six with seconds before them;
+    `zone` "" is the server's own time zone; `catch_up` says whether what was missed is run once, later."""
+
+    name: str
+    cron: str
+    position: Position
+    zone: str = ""
+    catch_up: bool = True
+
+
 class Play(Struct, frozen=True):
     """One play: `steps` holds pre_tasks, roles, tasks and post_tasks in the order they run.
 
@@ -342,6 +353,7 @@ class Play(Struct, frozen=True):
     rollback: tuple[Node, ...] | None = None
     rollback_scope: str = "host"
     keywords: Mapping[str, Any] = EMPTY  # inherited keywords as written, for what is included later
+    schedule: Schedule | None = None
 
 
 class Playbook(Struct, frozen=True):

@@ -63,12 +63,16 @@ def test_every_command_of_the_readme_exists(words: list[str]) -> None:
 
 
 def test_the_examples_have_no_faults(tmp_path: Path) -> None:
-    inventory, playbook, asking = blocks("", "yaml")
+    inventory, playbook, *others = blocks("", "yaml")
+    asking, schedules = sorted(others, key=lambda text: "schedule:" in text)
     (tmp_path / "hosts.yml").write_text(inventory)
     (tmp_path / "playbook.yml").write_text(playbook + textwrap.indent(asking, "    "))
     ikoma = Ikoma(tmp_path)
     ikoma("check", "deploy", "-i", "hosts.yml")
     ikoma("check", "playbook.yml", "-i", "hosts.yml")
+    (tmp_path / "schedules.yml").write_text(schedules)  # it imports shipped playbooks
+    ikoma("check", "schedules.yml", "-i", "hosts.yml")
+    assert "Nightly backup" in ikoma("schedules", "schedules.yml", "-i", "hosts.yml").out
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:

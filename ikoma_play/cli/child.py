@@ -27,7 +27,7 @@ def carried_out(told: Mapping[str, Any]) -> int:
         report = resume.go_on(behalf.run, {**resume.taken(), **more}, undo, behalf)
         return status.of_undoing(report) if undo else status.of_report(report)
     given = {**resume.of_options(), **told["given"]}
-    loaded = loading.load(given["playbooks"], given["inventory"], given["extra_vars"])
+    loaded = loading.load(given["playbooks"], given["inventory"], given["extra_vars"], given["schedule"])
     return status.of_report(run(loaded, given, told["command"], behalf=behalf))
 
 

@@ -38,11 +38,15 @@ class Children:
     """Starts runs and knows those that are under way. `around` gives what the server adds to each: where the audit
     log and the .env lie, and variables of hosts that are this machine."""
 
-    def __init__(self, store: Store, inventories: Sequence[str], around: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self, store: Store, inventories: Sequence[str], around: Callable[[], Mapping[str, Any]], lock_timeout: float = 0
+    ) -> None:
+        self._lock_timeout = lock_timeout
         self._store = store
         self._inventories = inventories
         self._around = around
         self._going: dict[int, subprocess.Popen[bytes]] = {}
+        self._stopping = False
         self._lock = threading.Lock()
 
     # --- what a playbook needs ---
@@ -78,6 +82,22 @@ class Children:
         }
         self._begin(run, wanted, {"given": given, "command": ["ikoma-play", "run", wanted.playbook]})
 
+    def scheduled(self, run: str, playbook: str, schedule: str) -> None:
+        """Begin the plays of a schedule, as an admin: whoever starts the server says what it may do."""
+        from ..platform.api_keys import Key
+        from ..server.runs import Wanted
+
+        given = {
+            "playbooks": [playbook],
+            "inventory": list(self._inventories),
+            "extra_vars": [],
+            "schedule": schedule,
+            "lock_timeout": self._lock_timeout,
+        }
+        wanted = Wanted(Key(f"schedule:{schedule}", Access.ADMIN.label, ""), Access.ADMIN, f"schedule-{run}")
+        command = ["ikoma-play", "run", playbook, "--schedule", schedule]
+        self._begin(run, wanted, {"given": given, "command": command})
+
     def again(self, run: str, undo: bool, wanted: Wanted) -> None:
         told = {
             "again": "rollback" if undo else "resume",
@@ -101,6 +121,8 @@ class Children:
         )  # fmt: skip
         with self._lock:
             self._going[process.pid] = process
+            if self._stopping:
+                process.send_signal(signal.SIGTERM)
         threading.Thread(target=self._wait, args=(process,), name=f"run {run}", daemon=True).start()
         assert process.stdin is not None
         with process.stdin as pipe:
@@ -137,6 +159,7 @@ class Children:
     def stop(self) -> None:
         """Let every run end after the step that it is at; the journal has it as interrupted, to be resumed."""
         with self._lock:
+            self._stopping = True
             for process in self._going.values():
                 process.send_signal(signal.SIGTERM)
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "exec": ("execute", "Call one tool on a host and print its result as JSON."),
     "runs": ("runs", "List runs, show one, go on with one, undo one."),
     "serve": ("serve", "Offer every tool over HTTP, with keys, roles and an audit log."),
+    "schedules": ("schedules", "List what a server runs by itself, when, and what came of it."),
     "audit": ("audit", "Show who called what, or verify that the log of it is whole."),
     "keys": ("keys", "List, create, rotate and revoke the keys of the server."),
     "notifications": ("notifications", "List notifications, and send those that wait."),

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .. import language
-from ..errors import FaultsFound
+from ..errors import FaultsFound, UsageError
 from ..language import Inventory
-from ..model import Block, Fault, Node, Playbook, Step
+from ..model import Block, Fault, Node, Playbook, Schedule, Step
+from ..spelling import did_you_mean, listed
 from ..tools import TOOLS
 from . import settings, sources
 
@@ -24,8 +26,11 @@ class Loaded(Struct, frozen=True):
     warnings: tuple[Fault, ...]
 
 
-def load(names: Sequence[str], inventories: Sequence[str], extra_vars: Sequence[str]) -> Loaded:
-    """Read and check it all. Raises UsageError for what is not there, FaultsFound with every fault."""
+def load(
+    names: Sequence[str], inventories: Sequence[str], extra_vars: Sequence[str], schedule: str | None = None
+) -> Loaded:
+    """Read and check it all; of the plays only those of `schedule`, where it names one. Raises UsageError for what
+    is not there, FaultsFound with every fault."""
     settings.refuse_left_out()
     paths = [sources.playbook(name) for name in names]
     variables = sources.extra_vars(extra_vars)
@@ -50,7 +55,27 @@ def load(names: Sequence[str], inventories: Sequence[str], extra_vars: Sequence[
         playbooks.append(playbook)
     if any(not fault.warning for fault in faults):
         raise FaultsFound(list(faults))
+    if schedule is not None:
+        playbooks = _scheduled(playbooks, schedule)
     return Loaded(tuple(playbooks), inventory, variables, tuple(faults))
+
+
+def _scheduled(playbooks: Sequence[Playbook], name: str) -> list[Playbook]:
+    known = schedules(playbooks)
+    if name not in known:
+        raise UsageError(
+            f"no play has a schedule called {name!r}",
+            remedy=did_you_mean(
+                name, known, f"There are {listed(known)}." if known else "Give one a name and schedule:."
+            ),
+        )
+    plays = [[play for play in book.plays if play.schedule and play.schedule.name == name] for book in playbooks]
+    return [replace(book, plays=tuple(chosen)) for book, chosen in zip(playbooks, plays, strict=True) if chosen]
+
+
+def schedules(playbooks: Sequence[Playbook]) -> dict[str, Schedule]:
+    """The schedules of plays, by name."""
+    return {play.schedule.name: play.schedule for book in playbooks for play in book.plays if play.schedule}
 
 
 def steps(nodes: Sequence[Node]) -> Iterator[Step]:

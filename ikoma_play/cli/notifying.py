@@ -50,7 +50,9 @@ class Hosts:
         return HostVariables(host, Layer(self._extra), {"inventory_hostname": name}).outside()
 
 
-def observers(store: Store, inventory: Inventory, extra: Mapping[str, Any]) -> list[Notifier]:
+def observers(
+    store: Store, inventory: Inventory, extra: Mapping[str, Any], schedule: str | None = None
+) -> list[Notifier]:
     """The observer that notifies; none where no host of the inventory says anything about notifications."""
     hosts = Hosts(inventory, extra)
     if not hosts.concerned():
@@ -62,4 +64,4 @@ def observers(store: Store, inventory: Inventory, extra: Mapping[str, Any]) -> l
     def warn(said: str) -> None:
         click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {said}", err=True)
 
-    return [Notifier(store, hosts.escalation, hosts.app, warn)]
+    return [Notifier(store, hosts.escalation, hosts.app, warn, schedule or "")]

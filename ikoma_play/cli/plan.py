@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import click
 from msgspec.structs import asdict
 
 from .. import shipped
+from ..console.columns import columns
+from ..model import Playbook
 from . import lists, loading, options, sources
 
 
@@ -32,4 +37,18 @@ def command(playbooks: tuple[str, ...], **given: Any) -> None:
         rows = [{**asdict(step), "position": asdict(step.position)} for step in steps]
         click.echo(json.dumps(rows, ensure_ascii=False, default=str))
     else:
-        click.echo("\n".join(lists.as_text(steps)))
+        click.echo("\n".join([*lists.as_text(steps), *_schedules(loaded.playbooks)]))
+
+
+def _schedules(playbooks: Sequence[Playbook]) -> list[str]:
+    """When plays are due next, under `serve --schedules`."""
+    found = loading.schedules(playbooks).values()
+    if not found:
+        return []
+    from ..language.schedules import due_after, shown
+
+    rows = []
+    for schedule in found:
+        times = islice(due_after(schedule, time.time()), 3)
+        rows.append((schedule.name, schedule.cron, ", ".join(shown(schedule, at) for at in times)))
+    return ["", click.style("Runs by itself under `ikoma-play serve --schedules`", bold=True), *columns(rows, indent=2)]

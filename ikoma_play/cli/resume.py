@@ -75,7 +75,7 @@ def go_on(name: str | None, given: dict[str, Any], undo: bool, behalf: Behalf | 
     settings = {**of_options(), **asked["given"], **{each: given[each] for each in _TAKEN}}
     kept = [*asked["given"]["extra_vars"], *([json.dumps(REHEARSING)] if asked["given"].get("rehearse") else [])]
     settings["extra_vars"] = _extra_vars(past.row, kept, given["extra_vars"])
-    loaded = loading.load(settings["playbooks"], settings["inventory"], settings["extra_vars"])
+    loaded = loading.load(settings["playbooks"], settings["inventory"], settings["extra_vars"], settings["schedule"])
     if loaded.warnings and not given["as_json"]:
         faults.show(loaded.warnings)
     _ask_of_differences(past.row, loaded.variables, given["yes"])

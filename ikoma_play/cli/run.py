@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rehearse", is_flag=True, help="Prove it on scratch copies, touching nothing that serves; for rollback."
 )
+@click.option("--schedule", metavar="NAME", help="Only the plays of this schedule, now.")
 @click.option("--no-rollback", is_flag=True, help="After a failure leave everything as it is.")
 @click.option("--force-handlers", is_flag=True, help="Run notified handlers even if a step fails.")
 @options.become
@@ -54,7 +55,7 @@ def command(playbooks: tuple[str, ...], **given: Any) -> int:
     if given["syntax_check"]:
         return check.report(playbooks, given["inventory"], given["extra_vars"])
     rehearsing = (json.dumps(REHEARSING),) if given["rehearse"] else ()
-    loaded = loading.load(playbooks, given["inventory"], (*given["extra_vars"], *rehearsing))
+    loaded = loading.load(playbooks, given["inventory"], (*given["extra_vars"], *rehearsing), given["schedule"])
     if rehearsing:
         demand_rehearsal(loaded.playbooks)
     if given["limit"] == "@retry":
@@ -107,7 +108,7 @@ def carried_out(
                 wait = given["await_approval"] or behalf is not None
                 approvals = Approvals(journal.store, past, watching, wait, silent=given["as_json"])
                 chosen = replace(chosen, approvals=approvals)
-                observers += notifying.observers(journal.store, loaded.inventory, loaded.variables)
+                observers += notifying.observers(journal.store, loaded.inventory, loaded.variables, given["schedule"])
             return engine.run(
                 loaded.playbooks, loaded.inventory, TOOLS, chosen, observers, roads.connect, journal.locks, past
             )
@@ -206,6 +207,7 @@ def again(playbooks: Sequence[str], given: dict[str, Any]) -> list[str]:
     for name, option in (
         ("become_user", "--become-user"),
         ("forks", "--forks"),
+        ("schedule", "--schedule"),
         ("user", "--user"),
         ("connection", "--connection"),
         ("private_key", "--private-key"),

@@ -122,6 +122,8 @@ def prune(runs: int | None, days: int | None, dry: bool, as_json: bool) -> int:
 
 def what(row: Row) -> str:
     """What a run ran, by name."""
+    if schedule := asked(row).get("given", {}).get("schedule"):
+        return str(schedule)
     names = [Path(path).stem if path.endswith((".yml", ".yaml")) else path for path in json.loads(row["playbooks"])]
     command = asked(row).get("command", [])
     return " ".join(command[1:]) if names == ["exec"] else ", ".join(names)

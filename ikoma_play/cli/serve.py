@@ -16,7 +16,7 @@ from ..errors import AuditError, UsageError
 from ..language import Inventory
 from ..model import Host
 from ..tools import TOOLS
-from . import audits, journaling, options, roads, sources, status
+from . import audits, journaling, options, roads, schedules, sources, status
 
 if TYPE_CHECKING:
     from ..audit.log import AuditLog
@@ -54,6 +54,7 @@ SPARE = 4  # threads that answer while all others run tools
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
+@schedules.playbooks_option
 @options.lock_timeout
 def command(**given: Any) -> int:
     """Offer every tool as POST /execute/TOOL, with keys, roles and an audit log.
@@ -68,8 +69,10 @@ def command(**given: Any) -> int:
     from ..server.metrics import Metrics
     from ..server.once import Once
     from ..server.runs import Runs, answer_of
+    from ..server.schedules import Schedules, offer
     from ..server.tls import certificate
     from .children import Children
+    from .scheduling import ByItself, Known, Starting
 
     log = Log(given["log_level"])
     if given["tls_key"] and not given["tls_cert"]:
@@ -83,17 +86,21 @@ def command(**given: Any) -> int:
     audit = Audit(environment, inventory, own)
     audit.demand()
     keys = _keys(environment)
+    known = Known(given["schedules"], names, log)
     sock = opened(at)
     with closing(sock), closing(journaling.Kept(names, given["lock_timeout"])) as journal:
         parts = _parts(inventory, own, journal, audit, environment, given["dry"])
         calls = Calls(parts, given["threads"] - SPARE)
         limits = Limits(lambda: environment.latest.rates)
-        metrics = Metrics(calls.look, journal.under_way, lambda: calls.running)
+        children = Children(journal.store, names, lambda: _around(environment, audit), given["lock_timeout"])
+        due = Schedules(journal.store, Starting(known, children), log)
+        by_itself = ByItself(due, journal.store, inventory, log, given["dry"])
+        metrics = Metrics(calls.look, journal.under_way, lambda: calls.running, due.told)
         calls.count = metrics.count
         once = Once(journal.store, lambda run: answer_of(journal.store, run))
         application = Application(Web(calls, lambda: environment.now, keys, limits, metrics, log, once))
-        children = Children(journal.store, names, lambda: _around(environment, audit))
         Runs(application, journal.store, children, once, max(2, given["threads"] // 4))
+        offer(application, due)
         proxy = "unix" if given["trusted_proxy"] == "unix" else given["trusted_proxy"]
         trusted = {"trusted_proxy": proxy, "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
         server = Server(
@@ -106,9 +113,11 @@ def command(**given: Any) -> int:
         def begin_stop() -> None:
             calls.stopping = True
             log.write("info", "stopping", running=calls.running, runs=children.running)
+            by_itself.stop()
             children.stop()
 
-        serve(server, begin_stop, lambda: calls.running == 0 and children.running == 0)
+        by_itself.start()
+        serve(server, begin_stop, lambda: not (calls.running or children.running or by_itself.running))
         if at.path is not None:
             at.path.unlink(missing_ok=True)
         log.write("info", "stopped")

@@ -203,21 +203,47 @@ WHERE run = :run AND number = :number AND answer = '' AND until > :at;
 UPDATE approvals SET answer = :answer WHERE run = :run AND number = :number AND answer = '';
 
 -- name: claim_schedule
--- A time of a schedule is ours; changes no row where another server has it.
-INSERT INTO schedules (name, due, at, host, pid, missed) VALUES (:name, :due, :at, :host, :pid, :missed)
+-- A time of a schedule is ours, with the run that it will come to; changes no row where another server has it.
+INSERT INTO schedules (name, due, at, host, pid, boot, process_start, run, missed, expression, said)
+VALUES (:name, :due, :at, :host, :pid, :boot, :process_start, :run, :missed, :expression, :said)
 ON CONFLICT (name, due) DO NOTHING;
 
--- name: schedule_runs
--- The run that a time of a schedule came to.
-UPDATE schedules SET run = :run WHERE name = :name AND due = :due;
+-- name: take_schedule_over
+-- Begin what another server took and has not begun; changes no row where a third one was quicker.
+UPDATE schedules SET at = :at, host = :host, pid = :pid, boot = :boot, process_start = :process_start
+WHERE name = :name AND due = :due AND at = :old_at AND pid = :old_pid AND said = '';
+
+-- name: schedule_failed
+-- Why a time of a schedule came to no run.
+UPDATE schedules SET said = :said WHERE name = :name AND due = :due;
 
 -- name: last_of_schedule
--- The last time of a schedule that any server took.
-SELECT * FROM schedules WHERE name = :name ORDER BY due DESC LIMIT 1;
+-- The last time of a schedule that any server took, the clock's mistakes beyond a moment left out.
+SELECT * FROM schedules WHERE name = :name AND due < :before ORDER BY due DESC LIMIT 1;
+
+-- name: last_taken_of_schedule
+-- The last time of a schedule that came to a run, or is to.
+SELECT * FROM schedules WHERE name = :name AND run <> '' AND said = '' ORDER BY due DESC LIMIT 1;
+
+-- name: last_run_of_schedule
+-- The run that a schedule came to last, as far as it has begun.
+SELECT runs.id FROM schedules JOIN runs ON runs.id = schedules.run WHERE schedules.name = :name
+ORDER BY schedules.due DESC LIMIT 1;
+
+-- name: last_success_of_schedule
+-- When a run of a schedule ended well last.
+SELECT max(runs.ended) AS ended FROM schedules JOIN runs ON runs.id = schedules.run
+WHERE schedules.name = :name AND runs.state = 'done';
+
+-- name: schedules_not_begun
+-- Times that servers took since a moment, and whose runs have not begun.
+SELECT * FROM schedules WHERE at > :since AND run <> '' AND said = ''
+AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = schedules.run) ORDER BY due;
 
 -- name: forget_old_schedules
--- Times of schedules are remembered for a while.
-DELETE FROM schedules WHERE due < :before;
+-- Times of schedules are remembered for a while, the last one of each for ever.
+DELETE FROM schedules WHERE due < :before
+AND EXISTS (SELECT 1 FROM schedules AS later WHERE later.name = schedules.name AND later.due > schedules.due);
 
 -- name: runs_before
 -- Runs that began before a time, the oldest first.

@@ -38,6 +38,22 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+class Nothing:
+    """The store of a journal that there is not yet, for who only looks."""
+
+    def write(self, *changes: Change, durable: bool = True) -> int:
+        raise JournalError("there is no journal yet")
+
+    def begin(self, *changes: Change) -> Callable[[], None]:
+        raise JournalError("there is no journal yet")
+
+    def read(self, query: str, /, **values: Any) -> list[Row]:
+        return []
+
+    def close(self) -> None:
+        return
+
+
 @cache
 def statements() -> Mapping[str, str]:
     """The statements of queries.sql by name."""

@@ -54,6 +54,7 @@ ALWAYS_TOLD = {
     "two-loops": "a step loops twice",
     "auto-rollback": "rollback: auto where the tool does not know how",
     "dynamic-import": "the name of what is imported is not known before the run",
+    "schedule": "a schedule makes no sense, or has no name of its own",
     "import-cycle": "a file imports itself",
     "missing-role": "there is no such role",
     "role-cycle": "a role depends on itself",

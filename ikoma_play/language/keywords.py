@@ -40,6 +40,8 @@ class Kind(Enum):
     STRATEGY = "linear or free"
     ORDER = "inventory, reverse_inventory, sorted, reverse_sorted or shuffle"
     SCOPE = "host or all"
+    SCHEDULE = "a cron expression, or a mapping with cron, zone and catch_up"
+    CATCH_UP = "once or skip"
 
 
 class Keyword(Struct, frozen=True):
@@ -53,7 +55,7 @@ class Keyword(Struct, frozen=True):
 
 
 PLAY, BLOCK, STEP, HANDLER, ROLE, IMPORT = "play", "block", "step", "handler", "role", "import"
-LOOP_CONTROL, PROMPT = "loop_control", "vars_prompt"
+LOOP_CONTROL, PROMPT, SCHEDULE = "loop_control", "vars_prompt", "schedule"
 _CALLS = (STEP, HANDLER)
 _INSIDE = (BLOCK, *_CALLS)
 _AROUND = (PLAY, ROLE, *_INSIDE)
@@ -118,6 +120,7 @@ KEYWORDS: tuple[Keyword, ...] = (
         ("rescue", Kind.STEPS, "What to do when one of the block's steps fails."),
         ("always", Kind.STEPS, "What to do in any case, after the block."),
     ),
+    *_all((PLAY, IMPORT), False, ("schedule", Kind.SCHEDULE, "When `serve --schedules` runs it: cron's five fields.")),
     # Plays.
     *_all(
         (PLAY,),
@@ -215,11 +218,18 @@ KEYWORDS: tuple[Keyword, ...] = (
         ("salt_size", Kind.NUMBER, "How long a salt to make up."),
         ("unsafe", Kind.FLAG, "Take {{ in the answer as it is."),
     ),
+    *_all(
+        (SCHEDULE,),
+        False,
+        ("cron", Kind.LABEL, "Minute, hour, day of the month, month, day of the week; or @daily and the like."),
+        ("zone", Kind.LABEL, "The time zone, as Europe/Paris; default the server's own."),
+        ("catch_up", Kind.CATCH_UP, "Whether what was missed while no server ran is run once, later; default once."),
+    ),
 )
 
 LEVELS: dict[str, dict[str, Keyword]] = {
     level: {keyword.name: keyword for keyword in KEYWORDS if level in keyword.levels}
-    for level in (PLAY, BLOCK, STEP, HANDLER, ROLE, IMPORT, LOOP_CONTROL, PROMPT)
+    for level in (PLAY, BLOCK, STEP, HANDLER, ROLE, IMPORT, LOOP_CONTROL, PROMPT, SCHEDULE)
 }
 
 # Words that Ansible knows and ikoma-play does not, each with what to do instead.

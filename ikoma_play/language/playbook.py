@@ -6,6 +6,7 @@ import os.path
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .. import shipped
 from ..model import Block, Node, Play, Playbook, RoleRef, Step
 from ..tool import Toolbox
 from . import left_out
@@ -14,6 +15,7 @@ from .faults import shown_path
 from .keywords import IMPORT, LEVELS, PLAY, PROMPT
 from .levels import Level
 from .roles import RoleReader, RoleUse
+from .schedules import ScheduleReader
 from .steps import StepReader, find_steps_file
 from .text import Entries, position_of
 from .values import has_template, keyword_values, what_it_is
@@ -112,6 +114,7 @@ class _PlaybookReader:
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
         self.faults = reading.faults
+        self.schedules = ScheduleReader(reading.faults)
 
     def file(self, path: str, at: Any, around: Mapping[str, Any]) -> tuple[Play, ...]:
         """The plays of a file; `around` are the keywords of the import_playbook entries it came by."""
@@ -157,6 +160,8 @@ class _PlaybookReader:
         if name is None:
             return ()
         path = os.path.join(self.reading.playbook_dir, name)
+        if not os.path.isfile(path) and os.sep not in name and (ours := shipped.playbooks() / name).is_file():
+            path = str(ours)
         if not os.path.isfile(path) and left_out.collection_of(name):
             text = f"the playbook '{name}' belongs to a collection, and collections are not part of ikoma-play"
             self.faults.add("collection", text, entry[key], otherwise=key)
@@ -168,6 +173,7 @@ class _PlaybookReader:
             "vars": {**(said.get("vars") or {}), **(around.get("vars") or {})},
             "tags": (*around.get("tags", ()), *said.get("tags", ())),
             "when": (*around.get("when", ()), *said.get("when", ())),
+            "schedule": around.get("schedule") or self.schedules.read(entry, said),
         }
         return self.file(path, position_of(entry[key], key), inside)
 
@@ -206,6 +212,7 @@ class _PlaybookReader:
             rollback=roles.steps.rollback(said.get("rollback"), level.but(phase="rollback"), folder),
             rollback_scope=said.get("rollback_scope", "host"),
             keywords={name: value for name, value in said.items() if LEVELS[PLAY][name].inherited or name in _KEPT},
+            schedule=around.get("schedule") or self.schedules.read(entry, said),
         )
 
     def _parts(

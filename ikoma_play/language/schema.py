@@ -9,7 +9,7 @@ from ..tool import Tool, Toolbox
 from . import left_out
 from .calls import IMPORTS
 from .inventory_keywords import GROUP_KEYWORDS, HOST_VARIABLES
-from .keywords import BLOCK, HANDLER, IMPORT, LEVELS, LOOP_CONTROL, PLAY, PROMPT, ROLE, STEP, Keyword, Kind
+from .keywords import BLOCK, HANDLER, IMPORT, LEVELS, LOOP_CONTROL, PLAY, PROMPT, ROLE, SCHEDULE, STEP, Keyword, Kind
 from .values import ORDERS, STRATEGIES
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -61,6 +61,8 @@ _KINDS: dict[Kind, dict[str, Any]] = {
     Kind.STRATEGY: {"enum": [*STRATEGIES, *(f"ansible.builtin.{name}" for name in STRATEGIES)]},
     Kind.ORDER: {"enum": list(ORDERS)},
     Kind.SCOPE: {"enum": ["host", "all"]},
+    Kind.SCHEDULE: {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/schedule"}]},
+    Kind.CATCH_UP: {"enum": ["once", "skip"]},
 }  # fmt: skip
 
 
@@ -82,6 +84,7 @@ def schema(kind: str, tools: Toolbox) -> dict[str, Any]:
         "handler": _call(HANDLER, called),
         "loop_control": _object(LEVELS[LOOP_CONTROL].values()),
         "vars_prompt": _object(LEVELS[PROMPT].values(), required=["name"]),
+        "schedule": _object(LEVELS[SCHEDULE].values(), required=["cron"]),
         **{f"tool.{tool.name}": _arguments(tool) for tool in tools.all()},
     }  # fmt: skip
     definitions["play"]["properties"]["handlers"] = {

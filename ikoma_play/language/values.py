@@ -276,6 +276,18 @@ def _scope(value: Any) -> Any:
     return str(value)
 
 
+def _schedule(value: Any) -> Any:
+    if not isinstance(value, (str, Entries)):
+        raise _Wrong
+    return value
+
+
+def _catch_up(value: Any) -> Any:
+    if value not in ("once", "skip"):
+        raise _Wrong
+    return str(value)
+
+
 _READERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.LABEL: _label, Kind.NAME: _name, Kind.FLAG: _flag, Kind.NUMBER: _number, Kind.WORDS: _words,
     Kind.NAMES: _texts,
@@ -284,6 +296,7 @@ _READERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.LAYERS: _layers, Kind.FILES: _files, Kind.STEPS: _steps, Kind.ROLLBACK: _rollback, Kind.ROLES: _roles,
     Kind.PROMPTS: _list, Kind.LOOP_CONTROL: _mapping, Kind.BATCHES: _batches, Kind.STRATEGY: _strategy,
     Kind.ORDER: _order, Kind.SCOPE: _scope, Kind.CONNECTION: _connection, Kind.METHOD: _method,
+    Kind.SCHEDULE: _schedule, Kind.CATCH_UP: _catch_up,
 }  # fmt: skip
 
 
@@ -322,7 +335,12 @@ def unknown_keyword(key: Any, level: str, faults: Faults, within: Any = None) ->
 
 _PLACES = {"play": "a play", "block": "a block", "step": "a step", "handler": "a handler", "loop_control":
            "loop_control"}  # fmt: skip
-_A = _PLACES | {"role": "a role", "import": "import_playbook", "vars_prompt": "a question of vars_prompt"}
+_A = _PLACES | {
+    "role": "a role",
+    "import": "import_playbook",
+    "vars_prompt": "a question of vars_prompt",
+    "schedule": "a schedule",
+}
 
 
 def check_variable_names(variables: Mapping[Any, Any], faults: Faults) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from ..errors import IkomaError, StepError
+from ..errors import IkomaError, StepError, Unavailable
 from ..journal.store import Row, Store
 from . import message as messages
 from .contacts import Escalation
@@ -24,12 +24,13 @@ _MINE = 120.0  # seconds that one who is sending is left alone
 
 
 class Delivery(Struct, frozen=True):
-    """What became of one notification; `error` "" when it was sent."""
+    """What became of one notification; `error` "" when it was sent, `shut` when nothing gets through that way."""
 
     contact: str
     way: str
     severity: str
     error: str = ""
+    shut: bool = False
 
 
 def add(
@@ -66,12 +67,18 @@ def add(
 def deliver(
     store: Store, of_host: Callable[[str], Escalation], pauses: Sequence[float] = PAUSES, run: str | None = None
 ) -> list[Delivery]:
-    """Try to send what waits, all of it or one run's, the oldest first. Whatever cannot be sent stays."""
-    return [
-        _deliver(store, row, of_host, pauses)
-        for row in store.read("waiting_notifications")
-        if run in (None, row["run"]) and _claim(store, row)
-    ]
+    """Try to send what waits, all of it or one run's, the oldest first. Whatever cannot be sent stays.
+
+    A way that is shut is tried for one of them; the others that would go by it wait for the next time."""
+    done: list[Delivery] = []
+    shut: set[tuple[str, str, str]] = set()
+    for row in store.read("waiting_notifications"):
+        way = (row["host"], row["contact"], row["way"])
+        if run in (None, row["run"]) and way not in shut and _claim(store, row):
+            done.append(_deliver(store, row, of_host, pauses))
+            if done[-1].shut:
+                shut.add(way)
+    return done
 
 
 def _claim(store: Store, row: Row) -> bool:
@@ -81,7 +88,7 @@ def _claim(store: Store, row: Row) -> bool:
 
 
 def _deliver(store: Store, row: Row, of_host: Callable[[str], Escalation], pauses: Sequence[float]) -> Delivery:
-    error = ""
+    error, closed = "", False
     for pause in (*pauses, None):
         try:
             escalation = of_host(row["host"])
@@ -90,11 +97,11 @@ def _deliver(store: Store, row: Row, of_host: Callable[[str], Escalation], pause
                 raise StepError(f"the inventory knows no {row['way']} of {row['contact']} any more")
             send(way, messages.from_kept(row["message"]), escalation.smtp)
         except IkomaError as failed:
-            error = failed.message
+            error, closed = failed.message, isinstance(failed, Unavailable)
             if pause is not None:
                 time.sleep(pause)
             continue
         store.write(("notification_sent", {"id": row["id"], "sent": time.time()}))
         return Delivery(row["contact"], row["way"], row["severity"])
     store.write(("notification_failed", {"id": row["id"], "error": error}))
-    return Delivery(row["contact"], row["way"], row["severity"], error)
+    return Delivery(row["contact"], row["way"], row["severity"], error, closed)

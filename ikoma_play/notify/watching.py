@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Mapping
 
 from ..errors import IkomaError
@@ -11,12 +13,15 @@ from . import outbox
 from .contacts import Escalation
 from .message import Message
 
+REMINDING = 4 * 3600.0  # seconds after which a schedule that still fails tells of it once more
+
 
 class Notifier:
     """Writes a notification for each production host on which a play failed, and sends what waits in the outbox.
 
     `of_host` gives what a host's variables say, `app_of` the application's name; `warn` is told what could not be
-    sent, in a sentence. A notification that fails never makes a run fail."""
+    sent, in a sentence. A notification that fails never makes a run fail. `schedule` is what the run was due by: one
+    that fails each time tells of the same failure every four hours only."""
 
     def __init__(
         self,
@@ -24,7 +29,9 @@ class Notifier:
         of_host: Callable[[str], Escalation],
         app_of: Callable[[str], str],
         warn: Callable[[str], None],
+        schedule: str = "",
     ) -> None:
+        self._schedule = schedule
         self._store, self._of_host, self._app_of, self._warn = store, of_host, app_of, warn
         self._playbooks: tuple[str, ...] = ()
         self._check = False
@@ -61,12 +68,24 @@ class Notifier:
         severity = found.severities[found.severity or _severity(report, host)]
         app = self._app_of(host)
         message = _message(report, host, app, self._playbooks, severity.response, severity.name)
+        if self._schedule and self._told(message, host, app):
+            return
         if not outbox.add(self._store, message, found, severity.contacts, run=report.run, host=host, app=app):
             who = ", ".join(severity.contacts) or "nobody"
             self._warn(
                 f"the failure on {host} is {severity.name}, for {who}, and ikoma_contacts says no way there. "
                 "Give it webhook, email or command."
             )
+
+    def _told(self, message: Message, host: str, app: str) -> bool:
+        """Whether the same was told a while ago, and the schedule has not run well since."""
+        found = self._store.read("last_success_of_schedule", name=self._schedule)
+        since = max(time.time() - REMINDING, found[0]["ended"] or 0.0)
+        rows = self._store.read("newest_notifications", app=app, most=200)
+        return any(
+            row["at"] > since and row["host"] == host and json.loads(row["message"])["title"] == message.title
+            for row in rows
+        )
 
 
 def _severity(report: Report, host: str) -> str:

@@ -17,7 +17,7 @@ PATIENCE = 10.0  # seconds for one attempt
 
 
 def send(way: Way, message: Message, smtp: Mapping[str, Any]) -> None:
-    """Deliver once. Raises Unavailable or StepError saying why it could not be."""
+    """Deliver once. Raises Unavailable where nothing gets through now, StepError where this message does not."""
     ways: Mapping[str, Callable[[], None]] = {
         "webhook": lambda: _webhook(way.target, message),
         "email": lambda: _mail(way.target, message, smtp),
@@ -39,7 +39,8 @@ def _webhook(url: str, message: Message) -> None:
             answer.read(1000)
     except urllib.error.HTTPError as error:
         said = error.read(200).decode("utf-8", "replace").strip()
-        raise Unavailable(
+        kind = StepError if 400 <= error.code < 500 and error.code not in (408, 429) else Unavailable
+        raise kind(
             f"the webhook on {place} answers {error.code} {said}".rstrip(), remedy="Correct the webhook's URL."
         ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -78,7 +79,8 @@ def _mail(addresses: tuple[str, ...], message: Message, smtp: Mapping[str, Any])
                 server.login(str(smtp["user"]), str(smtp.get("password", "")))
             server.send_message(mail)
     except (OSError, smtplib.SMTPException) as error:
-        raise Unavailable(f"the mail server {host}:{port} did not take the mail: {_smtp_said(error)}") from None
+        kind = StepError if isinstance(error, (smtplib.SMTPDataError, smtplib.SMTPRecipientsRefused)) else Unavailable
+        raise kind(f"the mail server {host}:{port} did not take the mail: {_smtp_said(error)}") from None
 
 
 def _smtp_said(error: Exception) -> str:
@@ -99,4 +101,4 @@ def _command(argv: tuple[str, ...], message: Message) -> None:
         raise StepError(f"the command {argv[0]} cannot be run: {error.strerror}") from None
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise Unavailable(f"the command {argv[0]} ended with {done.returncode}{': ' + said[0] if said else ''}")
+        raise StepError(f"the command {argv[0]} ended with {done.returncode}{': ' + said[0] if said else ''}")

@@ -146,3 +146,26 @@ RUNS: dict[str, dict[str, Any]] = {
     "resume": _doing("resumeRun", "Go on with a run that died, was interrupted or failed.", _AGAIN, on_run=True),
     "rollback": _doing("undoRun", "Undo a run by its rollback handlers.", _AGAIN, on_run=True),
 }  # fmt: skip
+_TIME = {"type": ["number", "null"], "description": "seconds since the epoch"}
+_SCHEDULE = {
+    "type": "object",
+    "required": ["name", "cron", "next", "last", "run", "state", "lastSuccess"],
+    "properties": {
+        "name": _TEXT,
+        "cron": _TEXT,
+        "zone": {"type": ["string", "null"], "description": "null: the server's own"},
+        "catchUp": {"enum": ["once", "skip"]},
+        "next": _TIME,
+        "last": {**_TIME, "description": "the last time that was due"},
+        "said": {**_TEXT, "description": "why nothing ran then, where nothing did"},
+        "run": {"type": ["string", "null"], "description": "the last run"},
+        "state": {"type": ["string", "null"], "description": _STATES},
+        "lastSuccess": _TIME,
+    },
+}
+SCHEDULES = _looking(
+    "listSchedules", "What runs by itself, when it is due next and what came of it last.",
+    {"type": "object", "required": ["schedules"],
+     "properties": {"schedules": {"type": "array", "items": _SCHEDULE}}},
+    on_run=False,
+)  # fmt: skip

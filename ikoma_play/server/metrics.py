@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -15,6 +15,7 @@ from ..tool import Tool
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+UNDER_WAY = ("not begun", "running", "waiting")
 STALE = 30.0  # seconds for which what a host was asked is good
 
 Look = Callable[[str, dict[str, Any]], Any]
@@ -23,16 +24,22 @@ Look = Callable[[str, dict[str, Any]], Any]
 
 class Metrics:
     """The metrics of one server. `journal` gives how many runs are under way and how many locks are held;
-    `running` how many calls are."""
+    `running` how many calls are; `schedules` what is told of schedules."""
 
-    def __init__(self, look: Look, journal: Callable[[], tuple[int, int]], running: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        look: Look,
+        journal: Callable[[], tuple[int, int]],
+        running: Callable[[], int],
+        schedules: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
+    ) -> None:
         self._registry = CollectorRegistry()
         named: dict[str, Any] = {"registry": self._registry}
         self._calls = Counter("ikoma_calls", "Calls of tools by their result.", ["tool", "result"], **named)
         self._failures = Counter("ikoma_call_failures", "Calls that failed, by the code.", ["tool", "code"], **named)
         self._seconds = Histogram("ikoma_call_seconds", "How long calls took.", ["tool"], buckets=SECONDS, **named)
         self._labelled: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
-        self._registry.register(_Looked(look, journal, running))
+        self._registry.register(_Looked(look, journal, running, schedules))
 
     def count(self, tool: Tool, code: str, seconds: float) -> None:
         """One more call; `code` is empty where it went well."""
@@ -53,10 +60,17 @@ class Metrics:
 class _Looked:
     """Gauges that are looked up when somebody asks."""
 
-    def __init__(self, look: Look, journal: Callable[[], tuple[int, int]], running: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        look: Look,
+        journal: Callable[[], tuple[int, int]],
+        running: Callable[[], int],
+        schedules: Callable[[], Sequence[Mapping[str, Any]]],
+    ) -> None:
         self._look = look
         self._journal = journal
         self._running = running
+        self._schedules = schedules
         self._lock = Lock()
         self._found: list[Metric] = []
         self._found_at = -STALE
@@ -70,11 +84,28 @@ class _Looked:
         yield GaugeMetricFamily("ikoma_calls_running", "Calls under way.", self._running())
         yield GaugeMetricFamily("ikoma_runs_running", "Runs under way that share this journal.", runs)
         yield GaugeMetricFamily("ikoma_locks_held", "Locks that living runs hold.", locks)
+        yield from self._of_schedules()
         with self._lock:
             if time.monotonic() - self._found_at > STALE:
                 self._found = [self._backups(), *self._disks()]
                 self._found_at = time.monotonic()
         yield from self._found
+
+    def _of_schedules(self) -> Iterable[Metric]:
+        name = "ikoma_schedule_{}_timestamp_seconds"
+        due = GaugeMetricFamily(name.format("next"), "When a schedule is due next.", labels=["schedule"])
+        well = GaugeMetricFamily(name.format("last_success"), "When a run of it last ended well.", labels=["schedule"])
+        good = GaugeMetricFamily(
+            "ikoma_schedule_last_ok", "Whether its last time came to a run that ended well.", labels=["schedule"]
+        )
+        for one in self._schedules():
+            if one["next"] is not None:
+                due.add_metric([one["name"]], one["next"])
+            if one["lastSuccess"] is not None:
+                well.add_metric([one["name"]], one["lastSuccess"])
+            if one["last"] is not None and (one["said"] or one["state"] not in UNDER_WAY):
+                good.add_metric([one["name"]], float(not one["said"] and one["state"] == "done"))
+        return due, well, good
 
     def _backups(self) -> Metric:
         gauge = GaugeMetricFamily(

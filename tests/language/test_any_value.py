@@ -41,6 +41,8 @@ def document(level: str, name: str, value: Any) -> list[Any]:
         return [{"hosts": "all", "tasks": [step], "handlers": [{**step, "name": "h", name: value}]}]
     if level == "loop_control":
         return [{"hosts": "all", "tasks": [{**step, "loop_control": {name: value}}]}]
+    if level == "schedule":
+        return [{"hosts": "all", "name": "a", "schedule": {"cron": "@daily", name: value}, "tasks": [step]}]
     if level == "vars_prompt":
         return [{"hosts": "all", "vars_prompt": [{"name": "a", name: value}], "tasks": [step]}]
     return [{"hosts": "all", "tasks": [{**step, name: value}]}]

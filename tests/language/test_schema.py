@@ -106,6 +106,8 @@ def test_keywords_and_arguments_are_in_it() -> None:
         "[{hosts: all, strategy: quick}]",
         "[{hosts: all, order: up}]",
         "[{hosts: all, connection: winrm}]",
+        "[{hosts: all, schedule: {zone: UTC}}]",
+        "[{hosts: all, schedule: {cron: '@daily', catch_up: maybe}}]",
         "[{hosts: all, handlers: [{listen: a}]}]",
         "[{hosts: all, roles: {a: 1}}]",
         "[{hosts: all, vars_prompt: [{prompt: a}]}]",

@@ -81,6 +81,18 @@ def test_an_application_is_operated_by_playbooks(guestbook: Guestbook) -> None:
     assert len(left) == 2, f"the last backup is missing: {left}"
 
 
+def test_what_a_server_runs_by_itself(guestbook: Guestbook, tmp_path: Path) -> None:
+    """Each of the shipped schedules, as the server runs it."""
+    people = {"ikoma_team": ["devs"], "ikoma_contacts": {"devs": {"command": ["tee", str(tmp_path / "told.json")]}}}
+    for name in ("Nightly backup", "Nightly retention", "Health", "Weekly review of the audit log"):
+        guestbook.run("schedules", "--schedule", name)
+    guestbook.run("schedules", "--schedule", "Quarterly review of the runbook", "-e", json.dumps(people))
+    assert "quarterly review" in (tmp_path / "told.json").read_text()
+    assert len(json.loads(guestbook.ikoma("exec", "db.backups", "appName=guestbook").out)) == 1
+    listed = guestbook.ikoma("schedules", "schedules").out
+    assert "Nightly backup" in listed and "02:30:00" in listed, listed
+
+
 def test_a_backup_that_does_not_restore_is_told_and_leaves_no_scratch(guestbook: Guestbook) -> None:
     backups = guestbook.home.parents[1] / "backups"
     backups.mkdir(exist_ok=True)
