@@ -200,6 +200,7 @@ def about(store: Store, schedule: Schedule, now: float) -> dict[str, Any]:
             for row in store.read("run_of", run=one["id"])]  # fmt: skip
     success = store.read("last_success_of_schedule", name=schedule.name)
     begun = not last or not last["run"] or bool(runs and runs[0]["id"] == last["run"])
+    begun = begun or bool(last and now - last["at"] > DAY)  # or its run is forgotten
     if last and not begun and not last["said"]:
         runs = []
     return {
