@@ -13,6 +13,11 @@ function headers() {
   return { "X-Api-Key": $("key").value, ...(role ? { "X-Role": role } : {}) };
 }
 
+/** Text of a docstring: what stands between backticks is code. */
+function prose(text) {
+  return text.split("`").map((part, at) => (at % 2 ? made("code", { textContent: part }) : part));
+}
+
 let components = {};
 
 function resolved(shape) {
@@ -33,10 +38,10 @@ function table(schema) {
   const properties = Object.entries(schema.properties).map(([name, shape]) => [name, resolved(shape)]);
   const rows = properties.map(([name, shape]) =>
     made("tr", {},
-      made("td", {}, made("code", { textContent: name }), needed.has(name) ? " *" : ""),
+      made("td", {}, made("code", { textContent: name }), needed.has(name) ? made("sup", { textContent: " *", title: "required" }) : ""),
       made("td", { textContent: kind(shape) }),
-      made("td", { textContent: (shape.description || "") + (shape.default !== undefined ? ` (default ${JSON.stringify(shape.default)})` : "") })));
-  const head = made("tr", {}, ...["argument (* required)", "kind", "meaning"].map((text) => made("th", { textContent: text })));
+      made("td", {}, ...prose(shape.description || ""), shape.default !== undefined ? ` (default ${JSON.stringify(shape.default)})` : "")));
+  const head = made("tr", {}, ...["argument", "kind", "meaning"].map((text) => made("th", { textContent: text })));
   return made("table", {}, made("thead", {}, head), made("tbody", {}, ...rows));
 }
 
@@ -47,7 +52,7 @@ function example(schema) {
 }
 
 function tried(path, body) {
-  const input = made("textarea", { value: body, spellcheck: false, ariaLabel: "Body" });
+  const input = made("textarea", { value: body, spellcheck: false, ariaLabel: "Body", rows: 1 });
   const button = made("button", { textContent: "Call it" });
   const answer = made("pre", { hidden: true });
   button.addEventListener("click", async () => {
@@ -67,58 +72,83 @@ function tried(path, body) {
     }
     button.disabled = false;
   });
-  return made("div", {}, input, button, answer);
+  return made("div", { className: "try" }, input, button, answer);
 }
 
-function entry(path, method, operation) {
+function command(text) {
+  const block = made("pre", { textContent: text });
+  if (!navigator.clipboard) return block; // only there on loopback and with TLS
+  const button = made("button", { textContent: "Copy" });
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
+  block.append(button);
+  return block;
+}
+
+function entry(path, method, operation, closed) {
   const content = operation.requestBody && operation.requestBody.content["application/json"];
   const schema = content ? content.schema : null;
   const call = method === "post" && schema
     ? `curl -X POST ${location.origin}${path} \\\n  -H "X-Api-Key: $API_KEY" -d '${example(schema)}'`
     : `curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}${location.origin}${path} -H "X-Api-Key: $API_KEY"`;
   const role = operation["x-role"];
-  const title = path.startsWith("/execute/") ? path.slice("/execute/".length) : `${method.toUpperCase()} ${path}`;
-  const found = made("details", {},
+  const tool = path.startsWith("/execute/");
+  const title = tool ? path.slice("/execute/".length) : `${method.toUpperCase()} ${path}`;
+  const found = made("details", { className: closed.has(title) ? "closed" : "" },
     made("summary", {},
       made("code", { textContent: title }),
-      role ? made("span", { className: `role ${role}`, textContent: role }) : null,
-      made("span", { textContent: operation.summary })),
-    operation.description ? made("p", { textContent: operation.description }) : null,
-    schema && schema.properties && Object.keys(schema.properties).length ? table(schema) : null,
-    made("pre", { textContent: call }),
-    path.startsWith("/execute/") ? tried(path, example(schema)) : null);
+      made("span", {}, ...prose(operation.summary)),
+      role ? made("span", { className: `role ${role}`, textContent: role }) : null),
+    made("div", { className: "inside" },
+      ...(operation.description || "").split("\n\n").map((each) => made("p", {}, ...prose(each))),
+      schema && schema.properties && Object.keys(schema.properties).length ? table(schema) : null,
+      command(call),
+      tool ? tried(path, example(schema)) : null));
   found.dataset.words = `${title} ${operation.summary}`.toLowerCase();
   return found;
 }
 
-function show(described) {
+function show(described, capabilities) {
   $("version").textContent = described.info.version;
   components = described.components;
+  const closed = new Set(capabilities.capabilities.filter((each) => !each.allowed).map((each) => each.name));
   const groups = new Map();
   for (const [path, methods] of Object.entries(described.paths)) {
     for (const [method, operation] of Object.entries(methods)) {
       const group = (operation.tags || ["other"])[0];
       if (!groups.has(group)) groups.set(group, []);
-      groups.get(group).push(entry(path, method, operation));
+      groups.get(group).push(entry(path, method, operation, closed));
     }
   }
   $("tools").replaceChildren(...[...groups].map(([name, entries]) =>
-    made("section", {}, made("h2", { textContent: name }), ...entries)));
-  $("filter").hidden = false;
-  $("told").textContent = `${Object.keys(described.paths).length} paths. The same for programs: /openapi.json`;
+    made("section", { id: name }, made("h2", { textContent: name }), made("div", {}, ...entries))));
+  $("groups").replaceChildren(...[...groups].map(([name, entries]) =>
+    made("a", { href: `#${name}` }, name, made("span", { textContent: entries.length }))));
+  $("groups").hidden = $("filter").hidden = false;
+  const every = capabilities.capabilities.length;
+  const which = closed.size ? `${every - closed.size} of ${every} tools; the others are grey` : `all ${every} tools`;
+  $("told").textContent = `As ${capabilities.role} you may call ${which}. Programs read the same at /openapi.json.`;
+}
+
+async function asked(path) {
+  const got = await fetch(path, { headers: headers() });
+  const answer = await got.json();
+  if (!got.ok) throw new Error(`${got.status}: ${answer.error}`);
+  return answer;
 }
 
 $("open").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
-    const got = await fetch("/openapi.json", { headers: headers() });
-    const answer = await got.json();
-    $("told").className = got.ok ? "" : "bad";
-    if (got.ok) show(answer);
-    else $("told").textContent = `${got.status}: ${answer.error}`;
+    const found = await Promise.all([asked("/openapi.json"), asked("/capabilities")]);
+    $("told").className = "";
+    show(...found);
   } catch (error) {
     $("told").className = "bad";
-    $("told").textContent = `The server does not answer: ${error.message}`;
+    $("told").textContent = error.message;
   }
 });
 
