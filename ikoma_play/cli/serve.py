@@ -164,7 +164,7 @@ def _environment(given: dict[str, Any], inventory: Inventory, own: str | None, l
 
     file = given["env_file"] or _said(inventory, own, "ikoma_env_file") or ENV_FILE
     if given["env_file"] and not Path(file).is_file():
-        raise UsageError(f"There is no {file}", remedy="Name the platform's .env with --env-file.")
+        raise UsageError(f"There is no file {file}", remedy="Name the platform's .env with --env-file.")
     return Environment(
         Path(file).absolute(), os.environ, lambda message: log.write("warning", "settings", said=message)
     )

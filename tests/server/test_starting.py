@@ -59,7 +59,7 @@ def test_a_busy_port_is_told(tmp_path: Path) -> None:
         ({"HTTP_PORT": "many"}, (), "HTTP_PORT is 'many'"),
         ({"RATE_LIMIT_PER_KEY": "often"}, (), "RATE_LIMIT_PER_KEY is 'often'"),
         ({"BROKEN": "'"}, (), "does not end with it"),
-        ({}, ("--env-file", "none.env"), "There is no none.env"),
+        ({}, ("--env-file", "none.env"), "There is no file none.env"),
         ({}, ("--bind", "127.0.0.1:port"), "names no port"),
         ({}, ("--bind", "192.0.2.1:3000"), "the server cannot listen on 192.0.2.1:3000"),
         ({}, ("--bind", "unix:/proc/socket"), "unix:/proc/socket"),

@@ -293,6 +293,9 @@ def _ask(prompt: str | None, echo: bool) -> str:
     import sys
 
     if not sys.stdin.isatty():
-        raise StepError("pause would wait for a person, but there is no terminal", remedy="Give it seconds or minutes.")
+        raise StepError(
+            "pause would wait for a person, but there is no terminal",
+            remedy="Give it seconds or minutes; `approve` waits for somebody elsewhere too.",
+        )
     question = (prompt or "Press enter to go on") + ": "
     return input(question) if echo else getpass.getpass(question)
