@@ -37,7 +37,7 @@ _WORDS = (
 )
 _NAME = re.compile(rf"(^|[_.-])({_WORDS})s?($|[_.-](hash|value|text|[0-9]+)$)", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(Password|Passphrase|Secret|Token|ApiKey|PrivateKey)s?$")
-_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:([^@/\s]+)@", re.IGNORECASE)
+_IN_URL = re.compile(r"://[^/\s:@]*:([^@/\s]+)@")
 _PLAIN = re.compile(r"[a-z]+(-[a-z]+)*|/[\w./-]*|[\d.: -]+")
 _ORDINARY = frozenset(
     ("true", "false", "none", "null", "omit", "required", "optional", "changed", "password", "secret")
@@ -53,6 +53,8 @@ def looks_secret(name: str) -> bool:
 
 def without_password(text: str) -> str:
     """The text with the passwords of URLs in it masked."""
+    if "://" not in text:
+        return text
     return _IN_URL.sub(lambda found: found[0].replace(f":{found[1]}@", f":{MASK}@"), text)
 
 
