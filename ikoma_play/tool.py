@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from .model import Access, Decision, Fault, Outcome
 
@@ -126,10 +127,15 @@ class Tool(Struct, frozen=True, dict=True):
     undo: Undo | None = None
     lasting: str = ""  # why it is not undone, where it changes something and has no `undo`
     places: tuple[str, ...] = ()  # Python names of arguments that name files of the runner, or addresses
+    also: tuple[str, ...] = ()  # further names
 
     @property
     def dotted(self) -> bool:
         return "." in self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.also)
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -202,11 +208,13 @@ def tool(
     undo: Undo | None = None,
     lasting: str = "",
     places: Iterable[str] = (),
+    also: Iterable[str] = (),
 ) -> Callable[[Function], Function]:
     """Declare the function a tool; it stays an ordinary function with the tool at `.tool`.
 
     A platform tool that changes something says how it is undone (`undo`), or why it is not (`lasting`). `places` are
-    arguments by which a caller could have the runner read files or reach addresses that are not the application's."""
+    arguments by which a caller could have the runner read files or reach addresses that are not the application's;
+    `also` are further names of the same tool."""
 
     def declare(function: Function) -> Function:
         function.tool = Tool(  # type: ignore[attr-defined]
@@ -223,6 +231,7 @@ def tool(
             undo,
             lasting,
             tuple(places),
+            tuple(also),
         )
         return function
 
@@ -268,7 +277,9 @@ class Toolbox:
         declared = importlib.import_module(module)
         for value in vars(declared).values():
             if callable(value) and isinstance(found := getattr(value, "tool", None), Tool):
-                self._tools[found.name] = found
+                self._tools |= {
+                    name: found if name == found.name else replace(found, name=name) for name in found.names
+                }
 
 
 def _parameters(of: Tool) -> Iterable[Parameter]:

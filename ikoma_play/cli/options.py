@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from ..engine.masking import looks_secret
+from ..errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -70,18 +71,52 @@ selection = together(
         "--start-at-step", "--start-at-task", "start_at", metavar="NAME", help="Begin at the step of this name."
     ),
 )
+
+
+def _left_out(name: str, instead: str, *further: str) -> Callable[[Function], Function]:
+    """An option of ansible-playbook that is left out on purpose: an error that says so."""
+
+    def refuse(ctx: click.Context, parameter: click.Parameter, given: Any) -> None:
+        if given is not None:
+            raise click.UsageError(f"{name} of Ansible is not part of ikoma-play. {instead}")
+
+    return click.option(name, *further, "left_out", hidden=True, expose_value=False, callback=refuse)
+
+
 become = together(
     click.option("-b", "--become", is_flag=True, help="Run steps as another user."),
     click.option("--become-user", metavar="USER", help="Which user; default root."),
     click.option("--become-method", metavar="METHOD", help="How: sudo (the default) or su."),
     click.option("-K", "--ask-become-pass", "ask_become", is_flag=True, help="Ask for the password for that."),
+    click.option(
+        "--become-password-file",
+        "--become-pass-file",
+        "become_file",
+        metavar="FILE",
+        help="A file with that password, or a program that prints it.",
+    ),
 )
 connection = together(
     click.option("-u", "--user", "--remote-user", "user", metavar="USER", help="Log in as this user."),
     click.option("-c", "--connection", metavar="KIND", help="How hosts are reached: ssh or local."),
     click.option("--private-key", "--key-file", "private_key", metavar="FILE", help="Log in with this key."),
     click.option("-k", "--ask-pass", "ask_pass", is_flag=True, help="Ask for the password to log in with."),
+    click.option(
+        "--connection-password-file",
+        "--conn-pass-file",
+        "password_file",
+        metavar="FILE",
+        help="A file with that password, or a program that prints it.",
+    ),
+    click.option("--ssh-common-args", metavar="OPTIONS", help="Options of ssh, such as -o ProxyJump=…."),
+    click.option("--ssh-extra-args", metavar="OPTIONS", help="Further options of ssh."),
+    _left_out("--sftp-extra-args", "Files go through the one connection of each host; use --ssh-common-args."),
+    _left_out("--scp-extra-args", "Files go through the one connection of each host; use --ssh-common-args."),
     click.option("-T", "--timeout", type=click.IntRange(1), metavar="SECONDS", help="How long connecting may take."),
+)
+ansible_only = together(
+    click.option("--flush-cache", is_flag=True, hidden=True, expose_value=False),  # facts are never older than the run
+    _left_out("--module-path", "Make the module a program, and run it with script or command.", "-M"),
 )
 lock_timeout = click.option(
     "--lock-timeout", type=click.FloatRange(0), default=0.0, metavar="SECONDS",
@@ -121,13 +156,13 @@ def words(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def passwords(given: dict[str, Any]) -> tuple[str | None, str | None]:
-    """The password to log in with (-k) and the one for become (-K), asked for at the terminal."""
-    login = _secret("SSH password") if given["ask_pass"] else None
-    if not given["ask_become"]:
-        return login, None
-    if login is None:
-        return login, _secret("BECOME password")
-    return login, _secret("BECOME password (nothing: the SSH password)") or login
+    """The password to log in with (-k) and the one for become (-K), asked for at the terminal or from files.
+
+    Raises UsageError."""
+    login = _password(given["ask_pass"], given["password_file"], "SSH", "")
+    more = " (nothing: the SSH password)" if login is not None else ""
+    become = _password(given["ask_become"], given["become_file"], "BECOME", more)
+    return login, (become or login) if become is not None else None
 
 
 def connection_vars(given: dict[str, Any], password: str | None) -> dict[str, Any]:
@@ -137,9 +172,22 @@ def connection_vars(given: dict[str, Any], password: str | None) -> dict[str, An
         "ansible_connection": given["connection"],
         "ansible_ssh_private_key_file": given["private_key"],
         "ansible_password": password,
+        "ansible_ssh_common_args": given["ssh_common_args"],
+        "ansible_ssh_extra_args": given["ssh_extra_args"],
         "ansible_timeout": given["timeout"],
     }
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _password(ask: bool, file: str | None, what: str, more: str) -> str | None:
+    """A password that is typed, or that a file holds or a program prints. Raises UsageError."""
+    if ask and file:
+        raise UsageError(f"the {what} password is to be asked for and to come from {file}", remedy="Keep one of them.")
+    if file:
+        from .vaults import read
+
+        return read(file, f"{what} password").decode()
+    return _secret(f"{what} password{more}") if ask else None
 
 
 def _secret(question: str) -> str:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--force-handlers", is_flag=True, help="Run notified handlers even if a step fails.")
 @options.become
 @options.connection
+@options.ansible_only
 @options.lock_timeout
 @options.await_approval
 @options.as_json
@@ -212,6 +213,10 @@ def again(playbooks: Sequence[str], given: dict[str, Any]) -> list[str]:
         ("connection", "--connection"),
         ("private_key", "--private-key"),
         ("timeout", "--timeout"),
+        ("become_file", "--become-password-file"),
+        ("password_file", "--connection-password-file"),
+        ("ssh_common_args", "--ssh-common-args"),
+        ("ssh_extra_args", "--ssh-extra-args"),
     ):
         words += [option, str(given[name])] if given[name] else []
     return words

@@ -21,7 +21,7 @@ def take(option: str, given: str | Sequence[str] | bool) -> None:
     for source in [given] if isinstance(given, str) else list(given) if not isinstance(given, bool) else ():
         label, at, place = source.rpartition("@") if option == "vault_id" else ("", "", source)
         label = label if at and label else DEFAULT
-        KEYS.add(Password(label, _asked(label) if option == "vault_id" and place == "prompt" else _read(place)))
+        KEYS.add(Password(label, _asked(label) if option == "vault_id" and place == "prompt" else read(place)))
 
 
 def _asked(label: str) -> bytes:
@@ -30,20 +30,20 @@ def _asked(label: str) -> bytes:
     return typed.encode()
 
 
-def _read(place: str) -> bytes:
-    """The password in a file, or what a program prints."""
+def read(place: str, what: str = "vault password") -> bytes:
+    """The password in a file, or what a program prints. Raises UsageError."""
     path = Path(place).expanduser()
     try:
         if path.is_file() and os.access(path, os.X_OK):
             done = subprocess.run([str(path.absolute())], stdout=subprocess.PIPE, check=False)
             if done.returncode:
-                raise UsageError(f"{place} ended with exit code {done.returncode} instead of printing a vault password")
+                raise UsageError(f"{place} ended with exit code {done.returncode} instead of printing a {what}")
             found = done.stdout
         else:
             found = path.read_bytes()
     except OSError as error:
         remedy = "A program must begin with #!; a file that is none must not be executable."
-        raise UsageError(f"no vault password from {place}: {error.strerror}", remedy=remedy) from None
+        raise UsageError(f"no {what} from {place}: {error.strerror}", remedy=remedy) from None
     if not found.strip():
-        raise UsageError(f"the vault password in {place} is empty")
+        raise UsageError(f"the {what} in {place} is empty")
     return found.strip(b"\r\n")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ikoma_play.cli.run import command
 from tests.parts.command import CHECKOUT, Ikoma
 
 PLAYBOOK = """
@@ -37,6 +39,35 @@ def ikoma(tmp_path: Path) -> Ikoma:
     (tmp_path / "failing.yml").write_text(FAILING)
     (tmp_path / "v.json").write_text('{"c": "of the file"}')
     return Ikoma(tmp_path)
+
+
+# Options of ansible-playbook that are left out on purpose: using one is an error that says so.
+LEFT_OUT = {"--module-path", "-M", "--sftp-extra-args", "--scp-extra-args"}
+
+
+def test_no_option_is_missing() -> None:
+    """What `ansible-playbook --help` names, `ikoma-play run` takes, or says that it is left out."""
+    asked = subprocess.run(
+        [str(Path(sys.executable).with_name("ansible-playbook")), "--help"], capture_output=True, text=True, check=True
+    )
+    said = " ".join(re.findall(r"^  (-.*?)(?:  |$)", asked.stdout, re.M))
+    theirs = set(re.findall(r"(?<!\S)--?[a-zA-Z][\w-]*", said))
+    here = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    lacking = theirs - here - {"-h", "--help", "--version"}
+    assert len(theirs) > 40 and not lacking, f"ikoma-play run does not know {sorted(lacking)}"
+
+
+@pytest.mark.parametrize("option", sorted(LEFT_OUT))
+def test_what_is_left_out_is_said_to_be(ikoma: Ikoma, option: str) -> None:
+    done = ikoma("run", "p.yml", *LOCAL, option, "x", expect=1)
+    assert "is not part of ikoma-play" in done.err
+
+
+def test_options_that_are_for_the_connection(ikoma: Ikoma) -> None:
+    (ikoma.folder / "pw").write_text("open sesame\n")
+    words = ("--flush-cache", "--ssh-common-args", "-o ProxyJump=none", "--become-password-file", "pw")
+    assert "yaml - -" in ikoma("run", "p.yml", *LOCAL, "-e", "{a: yaml}", *words).out
+    assert "is empty" not in ikoma("run", "p.yml", *LOCAL, "--conn-pass-file", "nowhere", expect=1).err
 
 
 def test_several_inventories_and_three_forms_of_variables(ikoma: Ikoma) -> None:

@@ -57,8 +57,9 @@ def _no_systemd(said: str = "") -> Unavailable:
     )
 
 
-@tool("systemd_service", access=Access.ADMIN, changes=True, aliases={"service": "name", "unit": "name",
-                                                                     "daemon-reload": "daemon_reload"})  # fmt: skip
+@tool("systemd_service", access=Access.ADMIN, changes=True, also=("systemd",), aliases={
+    "service": "name", "unit": "name", "daemon-reload": "daemon_reload", "daemon-reexec": "daemon_reexec",
+})  # fmt: skip
 def systemd_service(
     on: Transport,
     *,
@@ -103,39 +104,6 @@ def systemd_service(
         status = systemd.properties(name)
         did += _run(systemd, name, state, status, ("--no-block",) if no_block else ())
     return _told(name, state, enabled, did, status)
-
-
-@tool("systemd", access=Access.ADMIN, changes=True, aliases={"service": "name", "unit": "name",
-                                                             "daemon-reload": "daemon_reload"})  # fmt: skip
-def systemd(
-    on: Transport,
-    *,
-    name: str | None = None,
-    state: State | None = None,
-    enabled: bool | None = None,
-    masked: bool | None = None,
-    force: bool = False,
-    daemon_reload: bool = False,
-    daemon_reexec: bool = False,
-    scope_: Literal["system", "user", "global"] = "system",
-    no_block: bool = False,
-) -> Outcome:
-    """Start, stop, enable or mask a unit of systemd, under the older name of systemd_service.
-
-    name: the unit; without an ending it is a service
-    state: started, stopped, restarted or reloaded
-    enabled: start it with the host
-    masked: keep everybody from starting it
-    force: also replace links of other units when enabling
-    daemon_reload: have systemd read its files again before
-    daemon_reexec: have systemd itself start anew before
-    scope_: system: the host's units; user: those of the user; global: those of all users
-    no_block: do not wait until it is done
-    """
-    return systemd_service(
-        on, name=name, state=state, enabled=enabled, masked=masked, force=force, daemon_reload=daemon_reload,
-        daemon_reexec=daemon_reexec, scope_=scope_, no_block=no_block,
-    )  # fmt: skip
 
 
 @tool("service", access=Access.ADMIN, changes=True, aliases={"args": "arguments"})
