@@ -105,17 +105,17 @@ def tools() -> Toolbox:
 
 
 @pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], Path]:
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, Any]], Path]:
     """Writes files below an empty directory and makes it the working directory, so that positions are short."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ANSIBLE_ROLES_PATH", raising=False)
 
-    def put(files: Mapping[str, str]) -> Path:
+    def put(files: Mapping[str, str | bytes]) -> Path:
         for name, text in files.items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-            if text.startswith("#!"):
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+            if str(text).startswith("#!"):
                 os.chmod(path, 0o755)  # noqa: PTH101
         return tmp_path
 

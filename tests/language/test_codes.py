@@ -55,7 +55,7 @@ def commented(files: Mapping[str, str], fault: Fault) -> dict[str, str] | None:
     """The files with the comment above the line; None where that makes it something else than YAML."""
     assert fault.position is not None
     name = fault.position.file
-    if name not in files or not name.endswith((".yml", ".yaml")):
+    if not isinstance(files.get(name), str) or not name.endswith((".yml", ".yaml")):
         return None
     lines = files[name].split("\n")
     line = lines[fault.position.line - 1]
@@ -89,6 +89,11 @@ def silent(code: str, write: Callable[[Mapping[str, str]], Path]) -> list[bool]:
                 came.append(len(found_in(changed, case, code)) < len(before))
                 write(files)
     return came
+
+
+def test_every_code_has_a_case() -> None:
+    found = {entry["at"].split()[-1] for case in EXAMPLES for entry in case.get("faults", [])}
+    assert not ({*SILENCED_BY_COMMENT, *ALWAYS_TOLD} - found), "no golden case finds these"
 
 
 @pytest.mark.parametrize("code", SILENCED_BY_COMMENT)
