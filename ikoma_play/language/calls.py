@@ -204,6 +204,15 @@ class _Finder:
             for name, value in more.items():
                 args.setdefault(name, value)
 
+    def _without_left_out(self, tool: Tool, values: Entries) -> Entries:
+        """The arguments but those that are left out on purpose, which are told."""
+        known = {parameter.wire for parameter in tool.parameters} | set(tool.aliases)
+        for name in [] if tool.open else list(values):
+            if name not in known and (out := left_out.argument(tool.name, str(name))):
+                self.faults.add(left_out.CODE, out[0], name, out[1])
+                values = values.without(name)
+        return values
+
     def _check(self, tool: Tool, args: Entries, key: Any) -> None:
         defaults = self.level.fields.get("module_defaults", {}).get(tool.name)
         values = args
@@ -212,7 +221,7 @@ class _Finder:
             values.position = args.position
             values.copy_of(defaults)
             values.copy_of(args)
-        self.faults.take(tool.faults(values, final))
+        self.faults.take(tool.faults(self._without_left_out(tool, values), final))
         if has_template(list(args)):
             self.faults.add("wrong-arguments", f"the name of an argument of {tool.name} cannot be a template", key)
 

@@ -45,6 +45,46 @@ TOOLS: Mapping[str, str] = {
 }
 
 
+_SELINUX = "Use command with chcon or semanage."
+_AS_SENT = "Use command with curl where it matters."
+# Arguments of tools that are here: by argument, or by tool and argument.
+ARGUMENTS: Mapping[str, str] = {
+    "attributes": "Use command with chattr.",
+    "selevel": _SELINUX,
+    "serole": _SELINUX,
+    "setype": _SELINUX,
+    "seuser": _SELINUX,
+    "unsafe_writes": "Files are always put in place whole, by a rename.",
+    "ciphers": _AS_SENT,
+    "decompress": _AS_SENT,
+    "unredirected_headers": _AS_SENT,
+    "use_gssapi": _AS_SENT,
+    "use_netrc": "Give url_username and url_password.",
+    "tmp_dest": "The file is written beside its final name.",
+    "uri.force": "Nothing is kept between calls.",
+    "uri.remote_src": "Use get_url or slurp for files of the host.",
+    "file.access_time_format": "Give the time as YYYYMMDDhhmm.ss.",
+    "file.modification_time_format": "Give the time as YYYYMMDDhhmm.ss.",
+    "find.encoding": "Text is read as UTF-8.",
+    "unarchive.decrypt": "Decrypt it with ikoma-play vault.",
+    "unarchive.io_buffer_size": "",
+    "unarchive.validate_certs": "Use get_url, then unarchive.",
+    "git.archive": "Use command with git archive.",
+    "git.archive_prefix": "Use command with git archive.",
+    "git.gpg_allowlist": "Use verify_commit with a keyring that has the trusted keys only.",
+    "git.separate_git_dir": "Use command with git init --separate-git-dir.",
+    "user.authorization": "It is for Solaris.",
+    "user.hidden": "It is for macOS.",
+    "user.login_class": "It is for the BSDs.",
+    "user.profile": "It is for Solaris.",
+    "user.role": "It is for Solaris.",
+    "user.ssh_key_passphrase": "It would stand in the host's process list; use ssh-keygen by hand.",
+    "apt.update_cache_retries": "Use retries and until on the step.",
+    "apt.update_cache_retry_max_delay": "Use retries, delay and backoff on the step.",
+    "pip.umask": "Use shell with umask before pip.",
+}
+
+
 def collection_of(name: str) -> str:
     """The collection that a full name belongs to, "" where there is none or it is Ansible's own."""
     found = _FULL_NAME.match(name)
@@ -72,6 +112,12 @@ def tool(name: str) -> tuple[str, str] | None:
     if name.startswith("win_"):
         return f"'{name}' is for Windows, which is not part of ikoma-play", ""
     return None
+
+
+def argument(tool: str, name: str) -> tuple[str, str] | None:
+    """Message and remedy for an argument of a tool that is left out on purpose."""
+    instead = ARGUMENTS.get(f"{tool}.{name}", ARGUMENTS.get(name))
+    return None if instead is None else (f"Ansible's argument '{name}' of {tool} is not part of ikoma-play", instead)
 
 
 def connection(value: Any) -> tuple[str, str] | None:

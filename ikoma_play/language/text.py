@@ -51,6 +51,14 @@ class Entries(dict[Any, Any]):
         if spelled := getattr(other, "written", None):
             self.written = {**getattr(self, "written", {}), **spelled}
 
+    def without(self, name: Any) -> Entries:
+        """A copy that has one entry less."""
+        fewer = Entries()
+        fewer.position = self.position
+        fewer.copy_of(self)
+        del fewer[name]
+        return fewer
+
 
 class Items(list[Any]):
     """A list."""

@@ -14,6 +14,7 @@ from ...errors import NotFound, StepError
 from ...model import Access, Command, Diff, Outcome, changed, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
+from .account_extras import Extras, Key, ages
 from .placing import Attributes, host_path, place, read_if_there, settle
 
 State = Literal["present", "absent"]
@@ -31,6 +32,8 @@ def group(
     force: bool = False,
     non_unique: bool = False,
     local: bool = False,
+    gid_min: int | None = None,
+    gid_max: int | None = None,
 ) -> Outcome:
     """Have a group, or not.
 
@@ -41,6 +44,8 @@ def group(
     force: remove it even where it is some user's main group
     non_unique: its number may be another group's too
     local: accepted for Ansible's sake
+    gid_min: the least number for a new group
+    gid_max: the greatest number for a new group
     """
     there = _entry(on, "group", name)
     values: dict[str, Any] = {"name": name, "state": state, "system": system}
@@ -51,6 +56,7 @@ def group(
         return changed(values, diffs=(Diff(f"group {name}", f"gid {there[2]}\n", ""),))
     if there is None:
         flags = _flags({"-g": gid}) + (["-r"] if system else []) + (["-o"] if non_unique else [])
+        flags += _limits({"GID_MIN": gid_min, "GID_MAX": gid_max})
         _demand(on, f"cannot make the group {name}", "groupadd", *flags, "--", name)
         made = _entry(on, "group", name)
         values["gid"] = int(made[2]) if made else gid
@@ -104,6 +110,19 @@ def user(
     non_unique: bool = False,
     skeleton: str | None = None,
     local: bool = False,
+    umask: str | None = None,
+    uid_min: int | None = None,
+    uid_max: int | None = None,
+    expires: float | None = None,
+    password_expire_max: int | None = None,
+    password_expire_min: int | None = None,
+    password_expire_warn: int | None = None,
+    password_expire_account_disable: int | None = None,
+    generate_ssh_key: bool = False,
+    ssh_key_file: str | None = None,
+    ssh_key_type: str = "rsa",
+    ssh_key_bits: int = 0,
+    ssh_key_comment: str | None = None,
 ) -> Outcome:
     """Have a user, with these attributes, or not.
 
@@ -127,7 +146,32 @@ def user(
     non_unique: the number may be another user's too
     skeleton: a directory whose files a new home directory gets
     local: accepted for Ansible's sake
+    umask: the umask with which a new home directory is made
+    uid_min: the least number for a new user
+    uid_max: the greatest number for a new user
+    expires: when the account ends, in seconds since 1970; negative: never
+    password_expire_max: days after which a password must be changed
+    password_expire_min: days before which it may not be changed
+    password_expire_warn: days of warning before it must be
+    password_expire_account_disable: days after that, after which nobody logs in any more
+    generate_ssh_key: make a key for ssh, unless the file is there
+    ssh_key_file: its file, from the home directory; default .ssh/id_ and the type
+    ssh_key_type: rsa, ed25519 or another of ssh-keygen's
+    ssh_key_bits: its length; default ssh-keygen's
+    ssh_key_comment: its comment; default names the host
     """
+    extras = Extras(
+        ages({
+            "expires": expires, "password_expire_max": password_expire_max, "password_expire_min": password_expire_min,
+            "password_expire_warn": password_expire_warn,
+            "password_expire_account_disable": password_expire_account_disable,
+        }),
+        Key(ssh_key_file, ssh_key_type, ssh_key_bits, ssh_key_comment) if generate_ssh_key else None,
+    )  # fmt: skip
+
+    def more(outcome: Outcome) -> Outcome:
+        return extras.added(on, lambda table: _entry(on, table, name), name, outcome)
+
     if password is not None:
         scope.keep_secret(password)
     there = _entry(on, "passwd", name)
@@ -143,9 +187,10 @@ def user(
         flags += ["-G", ",".join(groups)] if groups else []
         flags += ["-m"] if create_home else ["-M"]
         flags += (["-r"] if system else []) + (["-o"] if non_unique else [])
+        flags += _limits({"UMASK": umask, "UID_MIN": uid_min, "UID_MAX": uid_max})
         _demand(on, f"cannot make the user {name}", "useradd", *flags, "--", name)
         _set_password(on, name, password, password_lock)
-        return changed(values | _described(on, name), diffs=(Diff(f"user {name}", "", "(new)\n"),))
+        return more(changed(values | _described(on, name), diffs=(Diff(f"user {name}", "", "(new)\n"),)))
     wishes = _Wishes()
     wishes.wish("-u", "uid", there[2], None if uid is None else str(uid))
     wishes.wish("-g", "group", there[3], None if group is None else _gid(on, group))
@@ -158,7 +203,7 @@ def user(
         wishes.wish("-G", "groups", ",".join(now), ",".join(wanted))
     secret = _password_differs(on, name, password if update_password == "always" else None, password_lock)
     if not wishes.options and not secret:
-        return ok(values | _described(on, name))
+        return more(ok(values | _described(on, name)))
     if wishes.options:
         flags = wishes.options + (["-m"] if move_home and "-d" in wishes.options else [])
         flags += ["-o"] if non_unique and "-u" in wishes.options else []
@@ -168,7 +213,7 @@ def user(
         wishes.before.append("password (the former)")
         wishes.after.append("password (another)")
     diff = Diff(f"user {name}", "\n".join(wishes.before) + "\n", "\n".join(wishes.after) + "\n")
-    return changed(values | _described(on, name), diffs=(diff,))
+    return more(changed(values | _described(on, name), diffs=(diff,)))
 
 
 @tool("authorized_key", access=Access.ADMIN, changes=True, aliases={"username": "user"})
@@ -254,6 +299,11 @@ def _demand(on: Transport, message: str, *argv: str) -> None:
 
 def _flags(options: dict[str, str | int | None]) -> list[str]:
     return [word for flag, value in options.items() if value is not None for word in (flag, str(value))]
+
+
+def _limits(settings: dict[str, str | int | None]) -> list[str]:
+    """Settings of login.defs for one call."""
+    return [word for name, value in settings.items() if value is not None for word in ("-K", f"{name}={value}")]
 
 
 def _gid(on: Transport, group: str) -> str:

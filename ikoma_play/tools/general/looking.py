@@ -28,7 +28,8 @@ SIZES = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 @tool("stat", access=Access.ADMIN, changes=False, aliases={
     "dest": "path", "name": "path", "checksum": "checksum_algorithm", "checksum_algo": "checksum_algorithm",
-    "mime": "get_mime", "attr": "get_attributes",
+    "mime": "get_mime", "mime_type": "get_mime", "mime-type": "get_mime",
+    "attr": "get_attributes", "attributes": "get_attributes",
 })  # fmt: skip
 def stat(
     on: Transport,

@@ -23,6 +23,8 @@ LISTS = "/var/lib/apt/lists"
 @tool("apt", access=Access.ADMIN, changes=True, aliases={
     "pkg": "name", "package": "name", "update-cache": "update_cache", "default-release": "default_release",
     "install-recommends": "install_recommends", "allow-downgrade": "allow_downgrade",
+    "allow_downgrades": "allow_downgrade", "allow-downgrades": "allow_downgrade",
+    "allow-unauthenticated": "allow_unauthenticated",
 })  # fmt: skip
 def apt(
     on: Transport,

@@ -52,6 +52,25 @@ def test_users(folder: Path) -> None:
     assert not (folder / "home").exists(), "the home directory was not removed"
 
 
+def test_ages_and_keys(folder: Path) -> None:
+    one = {"tool": "user", "name": "ikoma-u", "home": f"{folder}/home", "expires": 1_893_456_000, "umask": "0027",
+           "password_expire_max": 90, "password_expire_min": 1, "password_expire_warn": 7,
+           "password_expire_account_disable": 30, "generate_ssh_key": True, "ssh_key_type": "ed25519",
+           "ssh_key_comment": "of ikoma"}  # fmt: skip
+    told = play(folder, {**one, "dry": True}, one, one, {**one, "expires": -1, "password_expire_max": 60},
+                {"tool": "command", "cmd": "getent shadow ikoma-u"},
+                {"tool": "stat", "path": f"{folder}/home/.ssh/id_ed25519"},
+                {"tool": "stat", "path": f"{folder}/home"},
+                {"tool": "user", "name": "ikoma-u", "state": "absent", "remove": True})  # fmt: skip
+    assert statuses(told[:4]) == ["changed", "changed", "ok", "changed"], told
+    made = told[1]["result"]
+    assert made["ssh_public_key"].startswith("ssh-ed25519 ") and made["ssh_public_key"].endswith(" of ikoma")
+    assert made["ssh_key_file"].endswith("/.ssh/id_ed25519") and "SHA256:" in made["ssh_fingerprint"]
+    assert told[4]["result"]["stdout"].split(":")[3:] == ["1", "60", "7", "30", "", ""]
+    assert told[5]["result"]["stat"]["mode"] == "0600" and told[5]["result"]["stat"]["uid"] == made["uid"]
+    assert told[6]["result"]["stat"]["mode"] == "0750"
+
+
 def test_passwords(folder: Path) -> None:
     one = {"tool": "user", "name": "ikoma-u", "password": HASH, "create_home": False}
     told = play(
