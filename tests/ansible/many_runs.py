@@ -12,7 +12,7 @@ import sys
 import traceback
 from typing import Any
 
-LIMIT = 120  # seconds a run may take
+LIMIT = 250  # seconds a run may take
 
 
 def main() -> None:
