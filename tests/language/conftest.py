@@ -31,7 +31,10 @@ def command(on: Any, *, cmd: str | None = None, argv: list[str] | None = None, c
     return ok()
 
 
-@tool("copy", access=Access.ADMIN, changes=True, undo=Undo("the former file comes back", dict, lambda *_: ok()))
+KEPT = Undo("the former file comes back", dict, dict, lambda *_: ok())
+
+
+@tool("copy", access=Access.ADMIN, changes=True, undo=KEPT)
 def copy(
     on: Any, *, dest: str, src: str | None = None, content: str | None = None, mode: str | int | None = None,
     state: Literal["present", "absent"] = "present", remote_src: bool = False,
