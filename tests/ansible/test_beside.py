@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import http.server
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,6 +18,8 @@ import yaml
 from tests.ansible.beside import HERE, Ansible, ours
 from tests.engine import golden
 
+LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
+
 
 def cases() -> Iterator[Any]:
     """The engine's golden cases that Ansible has too, and those that are here to be compared."""
@@ -25,7 +28,8 @@ def cases() -> Iterator[Any]:
             yield pytest.param(case, id=f"engine/{name}")
     for path in sorted((HERE / "cases").glob("*.yml")):
         for case in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            yield pytest.param(case, id=f"{path.stem}: {case['name']}")
+            marks = [pytest.mark.skipif(not LONG, reason="IKOMA_TESTS_LONG=1 runs it")] if case.get("long") else []
+            yield pytest.param(case, id=f"{path.stem}: {case['name']}", marks=marks)
 
 
 @pytest.fixture(scope="session")

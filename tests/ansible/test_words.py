@@ -138,7 +138,8 @@ def used() -> frozenset[tuple[str, str]]:
     for folder in _FOLDERS:
         for path in (HERE.parent / folder).glob("*.yml"):
             for case in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-                found |= used_by(case)
+                if not case.get("long"):  # seldom run
+                    found |= used_by(case)
     for path in _TOOL_CASES.glob("*.py"):
         found.update(("tools", name) for name in re.findall(r'"(\w+)"', path.read_text(encoding="utf-8")))
     return frozenset(found)
