@@ -349,16 +349,17 @@ class Call:
         except TemplateFailed as error:
             again = outcomes.of_error(error, step.position)
             return replace(done, outcome=replace(done.outcome, status=Status.FAILED, failure=again.outcome.failure))
-        outcome = done.outcome
+        outcome, extra = done.outcome, done.extra
         if not wrong:
             status = Status.CHANGED if done.changed else Status.OK
+            if (failure := outcome.failure) is not None:  # forgiven, and still what later steps may tell
+                extra = {**extra, "error": outcomes.of_failure(failure)}
+                outcome = replace(outcome, message=outcome.message or failure.message)
             outcome = replace(outcome, status=status, failure=None)
         elif outcome.status is not Status.FAILED:
-            told = " and ".join(map(str, step.failed_when or ()))
-            message = outcome.message or ""
+            told, message = " and ".join(map(str, step.failed_when or ())), outcome.message or ""
             failure = Failure("failed-when", f"failed_when holds: {told}", evidence=message, position=step.position)
             outcome = replace(outcome, status=Status.FAILED, failure=failure)
-        extra = done.extra
         if step.failed_when is not None:
             extra = {**extra, "failed_when_result": wrong}
         return replace(done, outcome=outcome, extra=extra)

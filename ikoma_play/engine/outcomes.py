@@ -56,11 +56,16 @@ class Done(Struct, frozen=True):
         if message:
             value.setdefault("msg", message)
         if outcome.failure is not None:
-            value["error"] = {"code": outcome.failure.code, "message": outcome.failure.message}
+            value["error"] = of_failure(outcome.failure)
         if outcome.warnings:
             value["warnings"] = list(outcome.warnings)
         value.update(self.extra)
         return value
+
+
+def of_failure(failure: Failure) -> dict[str, str]:
+    """What `error` of a registered variable says: {code, message, remedy}."""
+    return {"code": failure.code, "message": failure.message, "remedy": failure.remedy}
 
 
 def returned(outcome: Outcome) -> Outcome:

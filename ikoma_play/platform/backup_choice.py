@@ -24,13 +24,13 @@ def divide(on: Transport, keep: int) -> tuple[list[dumps.Dump], list[dumps.Dump]
     spare: list[dumps.Dump] = []
     for app, found in by_app.items():
         # Without an owner nobody can say what it is for.
-        stays = set(found) if not app else {*found[:keep], *(dump for dump in found if dump.path in named)}
-        rest = [dump for dump in found if dump not in stays]
-        if rest and not any(whole(on, dump) for dump in found if dump in stays):
+        stays = {dump.path for n, dump in enumerate(found) if not app or n < keep or dump.path in named}
+        rest = [dump for dump in found if dump.path not in stays]
+        if rest and not any(whole(on, dump) for dump in found if dump.path in stays):
             last = next((dump for dump in rest if whole(on, dump)), None)
-            stays |= {last} if last else set(rest)  # where none can be proved, none may go
-        needed += [dump for dump in found if dump in stays]
-        spare += [dump for dump in found if dump not in stays]
+            stays |= {last.path} if last else {dump.path for dump in rest}  # where none can be proved, none may go
+        needed += [dump for dump in found if dump.path in stays]
+        spare += [dump for dump in found if dump.path not in stays]
     return needed, spare
 
 

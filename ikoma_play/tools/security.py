@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..audit import reading, verifying
-from ..audit.entries import ERROR, timestamp
+from ..audit.entries import ERROR, HEAD_LOST, RECOVERED, timestamp
 from ..errors import AuditError, Refused, StepError, Unavailable
 from ..model import Access, Outcome, changed, ok
 from ..platform import api_keys, envfile
@@ -178,7 +178,8 @@ def _unusual(recent: Sequence[dict[str, Any]], before: set[Any], findings: Seque
     told += [
         f"{times} failed attempts to log in from {where}" for where, times in failed.items() if times >= SUSPICIOUS
     ]
-    told += [f"{entry['timestamp']}: {entry['error']}" for entry in recent if entry["capability"].startswith("audit.")]
+    marks = (RECOVERED, HEAD_LOST)
+    told += [f"{entry['timestamp']}: {entry['error']}" for entry in recent if entry["capability"] in marks]
     return told
 
 

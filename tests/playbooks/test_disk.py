@@ -80,7 +80,8 @@ def backups(app: Application, count: int) -> list[Path]:
     for number in range(count):
         path = folder / f"{app.name}-2026010{number + 1}.sql"
         path.write_text(f"-- backup {number} {secrets.token_hex(2000)}\n")
-        kept = {"app": app.name, "created_at": f"2026-01-0{number + 1}T00:00:00Z"}
+        kept: dict[str, Any] = {"app": app.name, "created_at": f"2026-01-0{number + 1}T00:00:00Z"}
+        kept["migrations"] = {"001_first.sql": "5" * 64}
         (folder / ".ikoma" / f"{path.name}.json").write_text(json.dumps(kept))
         seal(path)
         made.append(path)

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from tests.parts.applications import Application, application
-from tests.parts.command import CHECKOUT, Ikoma
+from tests.parts.command import CHECKOUT
+from tests.parts.crashing import Nursery, nursery
 from tests.parts.platform import Platform, free_port
 from tests.parts.sandbox import SmallDisk
 
@@ -27,8 +28,8 @@ COMPOSE = "services:\n  web: {{image: '{image}', init: true, stop_grace_period: 
 class Site:
     """An application with a database, deployed and with a backup, and an inventory that names its host `here`."""
 
-    def __init__(self, app: Application, platform: Platform) -> None:
-        self.app, self.platform = app, platform
+    def __init__(self, app: Application, platform: Platform, ikoma: Nursery) -> None:
+        self.app, self.platform, self.ikoma = app, platform, ikoma
         self.write()
 
     def write(self, **changed: Any) -> None:
@@ -36,12 +37,9 @@ class Site:
         hosts = {"all": {"children": {"apps": {"hosts": {"here": host}}}}}
         (self.app.root / "hosts.yml").write_text(json.dumps(hosts))
 
-    def ikoma(self, **environment: str) -> Ikoma:
-        return Ikoma(self.app.root, environment)
-
-    def run(self, playbook: str, expect: int, *words: str, **environment: str) -> str:
-        more = ("-e", "yes=true", "-e", "server=false", *words)
-        return self.ikoma(**environment)("run", playbook, "-i", "hosts.yml", *more, expect=expect).text
+    def run(self, playbook: str, expect: int | None, *words: str, **environment: str) -> str:
+        more = ("run", playbook, "-i", "hosts.yml", "-e", "yes=true", "-e", "server=false", *words)
+        return self.ikoma(self.app.root, *more, environment=environment, expect=expect).text
 
     def files(self) -> set[str]:
         return {str(path) for place in ("apps", "backups") for path in (self.app.root / place).rglob("*")}
@@ -49,13 +47,14 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, platform: Platform, busybox: str) -> Iterator[Site]:
-    with application(tmp_path_factory.mktemp("site"), ikoma_env_file=str(platform.env_file)) as app:
+    folder = tmp_path_factory.mktemp("site")
+    with application(folder, ikoma_env_file=str(platform.env_file)) as app, nursery() as ikoma:
         app.write(COMPOSE.format(image=busybox), f"POSTGRES_DB={app.name}\n")
         app.call("db.create")
         app.call("deploy.up")
         app.call("db.backup", backupName=f"{app.name}-first.sql")
         try:
-            yield Site(app, platform)
+            yield Site(app, platform, ikoma)
         finally:
             platform.psql("postgres", f'DROP DATABASE IF EXISTS "{app.name}" WITH (FORCE)')
 

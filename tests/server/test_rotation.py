@@ -90,7 +90,8 @@ def test_the_log_is_reviewed(server: Service, ikoma: Ikoma) -> None:
     server.call("apps.health", {"appName": "gone"})
     quiet = ikoma("run", "audit-review", "-i", "hosts.yml").out
     assert "application shop: 1 calls, 0 failed" in quiet and "apps.health gone by platform" in quiet
-    assert "the log is whole" in quiet and "caller platform:" in quiet
+    assert "the log is whole" in quiet and "caller platform:" in quiet and "2 calls, 1 failed" in quiet, quiet
+    ikoma("run", "audit-review", "-i", "hosts.yml")  # that it was reviewed is nothing unusual
     for _ in range(3):
         server.call("apps.list", key="wrong")
     loud = ikoma("run", "audit-review", "-i", "hosts.yml", expect=2).out
