@@ -14,7 +14,7 @@ from ..transport.base import Transport
 from .hosts import HostRun
 from .outcomes import Done
 from .prepared import Prepared
-from .roads import LazyRoad, StepRoad
+from .roads import LazyRoad, StepRoad, way
 from .state import RunState, number, truth
 
 _PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass")
@@ -65,9 +65,8 @@ def road(
     `apart` names a connection of its own; `detached` is how long a command goes on by itself."""
     variables: Mapping[str, Any] = templar.variables
     if to is not None and to != host.name:
-        found = run.host(to).variables
         assert run.play is not None
-        variables = found.view(run.play, seen=run.secrets.see)
+        variables = run.host(to).variables.view(run.play, seen=run.secrets.see)
     said = _said(run, step, templar)
     key = (to, host.name) if to is not None and to != host.name else (host.name,)
     key = (*key, *(f"{name}={value}" for name, value in said.items()))
@@ -82,15 +81,16 @@ def road(
             run.host(name).variables.host,
             dry,
             timeout or None,
-            lambda: run.roads.road(key, lambda: run.carried(name, variables, said), dry),
+            lambda: run.roads.road((*key, *way(variables)), lambda: run.carried(name, variables, said), dry),
         )
-    way = run.roads.road(key, lambda: run.carried(to or host.name, variables, said), dry)
+    key = (*key, *way(variables))
+    found = run.roads.road(key, lambda: run.carried(to or host.name, variables, said), dry)
     if step.become.enabled is not None or run.options.become or "ansible_become" in variables:
-        way = _become(run, key, way, step, templar, variables)
+        found = _become(run, key, found, step, templar, variables)
     env = environment(step, templar) if step.environment else {}
     if timeout or env or detached is not None:
-        return StepRoad(way, env, timeout or None, detached)
-    return way
+        return StepRoad(found, env, timeout or None, detached)
+    return found
 
 
 def background_limit(step: Step, templar: Templar) -> float:
@@ -123,14 +123,14 @@ def _said(run: RunState, step: Step, templar: Templar) -> dict[str, Any]:
 
 
 def _become(
-    run: RunState, key: tuple[str, ...], way: Transport, step: Step, templar: Templar, variables: Mapping[str, Any]
+    run: RunState, key: tuple[str, ...], found: Transport, step: Step, templar: Templar, variables: Mapping[str, Any]
 ) -> Transport:
     enabled = step.become.enabled
     wanted = run.options.become if enabled is None else truth(enabled, templar)
     if "ansible_become" in variables:
         wanted = truth(variables["ansible_become"])
     if not wanted:
-        return way
+        return found
 
     def setting(name: str, said: Any, otherwise: Any) -> Any:
         value = variables[f"ansible_{name}"] if f"ansible_{name}" in variables else templar.render(said)
@@ -142,7 +142,7 @@ def _become(
     password = next((variables[name] for name in _PASSWORDS if name in variables), run.options.become_password)
     if password is not None:
         run.secrets.add(password)
-    return run.roads.as_user(key, way, user, method, None if password is None else str(password), flags)
+    return run.roads.as_user(key, found, user, method, None if password is None else str(password), flags)
 
 
 def environment(step: Step, templar: Templar) -> dict[str, str]:

@@ -255,6 +255,17 @@ class LazyRoad(StepRoad):
         self._receiver = receiver
 
 
+def way(variables: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells one road to a host from another: where its variables lead, and as whom. A step's own may differ."""
+    return tuple(f"{name}={variables[name]}" for name in _WAY if name in variables)
+
+
+_WAY = (
+    "ansible_connection", "ansible_host", "ansible_ssh_host", "ansible_port", "ansible_ssh_port", "ansible_user",
+    "ansible_ssh_user", "ansible_private_key_file", "ansible_ssh_private_key_file",
+)  # fmt: skip
+
+
 def rendered_names(names: Iterator[str]) -> list[str]:
     """Which variables a road's host carries: the connection's and the platform's."""
     return [name for name in names if name.startswith(("ansible_", "ikoma_")) and name not in _NOT_CARRIED]

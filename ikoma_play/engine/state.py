@@ -31,7 +31,7 @@ from .hosts import HostRun
 from .locking import Held, Locking
 from .masking import Secrets
 from .options import Options
-from .roads import RUNNER, Connect, Roads, rendered_names
+from .roads import RUNNER, Connect, Roads, rendered_names, way
 
 T = TypeVar("T")
 WORKER = "ikoma-host"
@@ -210,7 +210,7 @@ class RunState:
         """The road to a host as no step asks for it."""
         assert self.play is not None
         variables = self.host(name).variables.view(self.play, seen=self.secrets.see)
-        return self.roads.road((name,), lambda: self.carried(name, variables), False)
+        return self.roads.road((name, *way(variables)), lambda: self.carried(name, variables), False)
 
     def carried(self, name: str, variables: Mapping[str, Any], said: Mapping[str, Any] = EMPTY) -> Host:
         """A host with the connection's and the platform's variables rendered, as its road carries it.

@@ -161,6 +161,7 @@ def _arguments(case: Mapping[str, Any]) -> list[str]:
             words += [option, given.pop(name)]
     if "extra_vars" in given:
         words += ["-e", json.dumps(given.pop("extra_vars"))]
+    words += case.get("arguments", [])
     assert not given, f"ansible-playbook has no option for {given}"
     return words
 

@@ -1,7 +1,7 @@
 """Every neighbouring pair of Ansible's documented order of precedence, here and in the real ansible-playbook.
 
 Each pair has a variable of its own that both ranks set, so that one run of either tells about all of them.
-The list's first rank, values of the command line such as -u, sets no variable of this kind.
+The list's first rank, values of the command line such as -u, sets no variable of this kind: test_typed.py has it.
 """
 
 from __future__ import annotations
