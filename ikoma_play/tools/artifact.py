@@ -59,7 +59,7 @@ def write_runbook(
     guard(on, app_name, scope)
     result = {"path": kept_runbook.path(on, app_name)}
     origin = _origin(on, app_name, lang, scope)
-    why = kept_runbook.wrong(on, app_name, origin)
+    why = kept_runbook.wrong(on, app_name, origin, values=True)
     if not why:
         return ok(result, "it is of now")
     if not on.dry:
@@ -78,7 +78,7 @@ def check_runbook(
     """
     application.demand(on, app_name)
     guard(on, app_name, scope)
-    why = kept_runbook.wrong(on, app_name, _origin(on, app_name, lang, scope))
+    why = kept_runbook.wrong(on, app_name, _origin(on, app_name, lang, scope), values=False)
     result = {"current": not why, "path": kept_runbook.path(on, app_name), "details": why}
     return ok(result, why or "the runbook is up to date")
 
@@ -275,15 +275,15 @@ def _told(on: Transport, app: str, scope: Scope | None) -> dict[str, str]:
     return {**named, **({"health_url": url} if url else {}), "app": app}
 
 
-def _origin(on: Transport, app: str, lang: str, scope: Scope | None) -> str:
-    """The digest of all that `_procedures` writes from, without writing."""
+def _origin(on: Transport, app: str, lang: str, scope: Scope | None) -> kept_runbook.Origin:
+    """All that `_procedures` writes from, without writing."""
     from ..document import gathering
     from .documenting import about
     from .notification import escalation_of
 
     told = {name: value for name, value in _told(on, app, scope).items() if name != "ref"}  # no other procedure by that
     known = about(escalation_of(on, scope))
-    return kept_runbook.origin((gathering.digest(), lang, repr(sorted(told.items())), repr(sorted(known.items()))))
+    return kept_runbook.origin((gathering.digest(), lang, repr(sorted(known.items()))), told)
 
 
 def _would_record(on: Transport, app: str, ref: str | None) -> Outcome:
