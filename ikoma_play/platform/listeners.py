@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import posixpath
 import re
@@ -49,11 +50,9 @@ def holder(on: Transport, listener: Listener) -> str:
     wanted = ("-lname", f"socket:[[]{listener.inode}[]]")
     paths = on.run(Command((*argv, *wanted), changes=False, timeout=20)).text.split("\n")
     if match := re.match(r"/proc/(\d+)/", paths[0]):
-        try:
+        with contextlib.suppress(StepError):  # it has gone meanwhile
             name = on.read(posixpath.join("/proc", match[1], "comm")).decode("utf-8", "replace").strip()
-        except StepError:
-            name = "a process"
-        return f"{name} (process {match[1]})"
+            return f"{name} (process {match[1]})"
     return "another process"
 
 
