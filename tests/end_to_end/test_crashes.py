@@ -38,7 +38,6 @@ class Play:
     seconds: float = 0.0
     before: dict[str, Any] = field(default_factory=dict)
     end: dict[str, Any] = field(default_factory=dict)
-    clean: bool = False
 
     def undisturbed(self) -> Play:
         self.begin()
@@ -48,10 +47,10 @@ class Play:
 
     def begin(self) -> None:
         """Have the state in which the run begins, which an undone one has left already."""
-        if not self.clean:
+        if self.scene.holds != self.begins or not self.before:
             self.scene.put_back(self.begins)
             self.before = self.scene.state()
-        self.clean = False
+        self.scene.holds = ""
 
     def run(self, **kill: Any) -> Died:
         return self.scene(*self.words, **kill)
@@ -74,7 +73,7 @@ class Play:
 
     def _undone(self, done: Died | None) -> str:
         lost = self._unlike(self.before, self.scene.state(), done.text if done else "nothing was begun")
-        self.clean = not lost
+        self.scene.holds = "" if lost else self.begins
         return lost
 
     def _unlike(self, wanted: dict[str, Any], found: dict[str, Any], text: str, code: int = 0) -> str:

@@ -50,6 +50,7 @@ class Scene:
     def __init__(self, ikoma: Nursery, folder: Path) -> None:
         self.ikoma = ikoma
         self.folder = folder
+        self.holds = ""  # the kept state that it is known to be in
         self.sandbox = Sandbox(folder)
         self.port = free_port()
         web = {"docker-compose.yml": COMPOSE, "web.py": WEB, "check.py": CHECK, "seeds/001.sql": ""}

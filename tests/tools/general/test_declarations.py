@@ -24,5 +24,5 @@ def test_over_http_only_admins_reach_the_host(name: str) -> None:
     """What runs, writes, reads or evaluates anything at all is for admins; the rest touches nothing."""
     tool = TOOLS.find(name)
     assert tool is not None
-    harmless = {"fail", "ping", "set_fact", "pause", "wait_for_connection"}
+    harmless = {"approve", "fail", "ping", "set_fact", "pause", "wait_for_connection"}
     assert (tool.access.label == "admin") is (name not in harmless)
