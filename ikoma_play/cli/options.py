@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -53,10 +54,32 @@ inventory_sources = click.option(
     "-i", "--inventory", "--inventory-file", "inventory", multiple=True, metavar="INVENTORY",
     help="Inventory file or directory, or host names with a comma. Default: ./inventory.yml, else the shipped one.",
 )  # fmt: skip
+
+
+def _limit(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """The pattern, with what the files hold that it names by `@FILE`, a pattern a line. Raises UsageError."""
+    if given is None or given == "@retry":
+        return given
+    parts: list[str] = []
+    for part in given.split(","):
+        if not part.strip().startswith("@"):
+            parts.append(part)
+            continue
+        path = Path(part.strip()[1:]).expanduser()
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read {path} of --limit", remedy="Name a file of hosts, one a line.") from error
+        parts += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not parts:
+        raise UsageError(f"--limit {given} names no host", remedy="Write hosts into the file, one a line.")
+    return ",".join(parts)
+
+
 inventory = together(
     inventory_sources,
-    click.option("-l", "--limit", "--subset", metavar="PATTERN",
-        help="Only hosts that match this pattern too; run takes @retry for those on which the last run failed.",
+    click.option("-l", "--limit", "--subset", metavar="PATTERN", callback=_limit,
+        help="Only hosts that match this pattern too, or those of @FILE; run takes @retry: where the last run failed.",
    ),
     vault_passwords,
 )  # fmt: skip

@@ -49,9 +49,7 @@ def prepared(folder: Path, case: Mapping[str, Any]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, text in case.get("files", {}).items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        put(folder / name, text)
 
 
 def ours(folder: Path, case: dict[str, Any]) -> Came:
@@ -85,7 +83,7 @@ def ours(folder: Path, case: dict[str, Any]) -> Came:
 class Ansible:
     """Real ansible-playbook runs, one process for all of a test worker's."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE")}
         environment |= {
@@ -100,6 +98,7 @@ class Ansible:
             "ANSIBLE_DEPRECATION_WARNINGS": "0",
             "ANSIBLE_GATHERING": "explicit",
             "LC_ALL": "C.UTF-8",
+            **settings,
         }
         home.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(

@@ -108,5 +108,20 @@ def test_forms_with_files_are_the_same(ansible: Ansible, tmp_path: Path) -> None
         assert ours(tmp_path / "case", case) == ansible(tmp_path / "case", case)
 
 
+def test_whole_templates_keep_their_types_as_in_native_ansible(tmp_path: Path) -> None:
+    values = ("3", "1.5", "true", "[1]", "{'a': none}", "'text'", "('a', 1) | list", "'yes'", "n + 1", "none")
+    show = [{"debug": {"msg": "{{ x | default('', true) }} {{ x | type_debug }}"}, "vars": {"x": f"{{{{ {value} }}}}"}}
+            for value in (*values, "'1.10'", "'[1]'")]  # fmt: skip
+    case = {"playbook": json.dumps([{"hosts": "h1", "vars": {"n": "{{ 3 }}"}, "tasks": show}])}
+    native = Ansible(tmp_path / "ansible", ANSIBLE_JINJA2_NATIVE="1")
+    try:
+        here, there = ours(tmp_path / "case", case).said["h1"], native(tmp_path / "case", case).said["h1"]
+    finally:
+        native.close()
+    assert here[: len(values)] == there[: len(values)]
+    assert here[len(values) :] == ["1.10 str", "[1] str"], "text stays text here"
+    assert there[len(values) :] == ["1.1 float", "[1] list"], "the README says how native Ansible differs"
+
+
 def test_there_are_enough_of_them() -> None:
     assert len(list(cases())) >= 150

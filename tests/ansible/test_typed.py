@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.ansible.beside import Ansible
+from tests.ansible.beside import Ansible, told
 from tests.parts.command import Ikoma
 from tests.parts.sshd import ROOT, Sshd, servers
 
@@ -82,7 +82,7 @@ def said_by_both(folder: Path, case: dict[str, Any]) -> dict[str, list[str]]:
     said: dict[str, list[str]] = {}
     for event in done.events:
         if event["event"] == "step_finished" and "msg" in (event["outcome"].get("result") or {}):
-            said.setdefault(event["host"], []).append(event["outcome"]["result"]["msg"])
+            said.setdefault(event["host"], []).append(told(event["outcome"]["result"]["msg"]))
     assert said == theirs.said, f"{done}\nAnsible:\n{theirs.log}"
     return said
 
@@ -94,3 +94,13 @@ def test_what_is_typed_ranks_below_all_that_says_the_same(box: Sshd, tmp_path: P
 def test_extra_variables_rank_above_what_is_typed(box: Sshd, tmp_path: Path) -> None:
     key = {"ansible_ssh_private_key_file": str(box.site.key)}
     assert said_by_both(tmp_path, case(box, "wrong", EXTRA | key)) == HIGHEST
+
+
+def test_hosts_are_limited_to_those_of_a_file(tmp_path: Path) -> None:
+    steps = [{"debug": {"msg": "{{ ansible_play_hosts_all }}"}}]
+    case = {
+        "playbook": json.dumps([{"hosts": "all", "gather_facts": False, "tasks": steps}]),
+        "inventory_at": "hosts.yml", "inventory": json.dumps({"all": {"hosts": {"a": {}, "b": {}, "c": {}, "d": {}}}}),
+        "files": {"only": "a\nc\nd\n"}, "arguments": ["--limit", "@only,!d"],
+    }  # fmt: skip
+    assert list(said_by_both(tmp_path, case)) == ["a", "c"]
