@@ -45,11 +45,12 @@ class Nursery:
 
     def __call__(
         self, folder: Path, *words: str, at: tuple[int, str] | None = None, after: float | None = None,
-        environment: Mapping[str, str] | None = None, expect: int | None = None,
+        by: int = signal.SIGKILL, environment: Mapping[str, str] | None = None, expect: int | None = None,
     ) -> Died:  # fmt: skip
-        """`at`: die just `before` or `after` the journal write of a number, counted from 1; `after`: be killed when
-        so many seconds have passed."""
-        asked = {"folder": str(folder), "words": words, "at": at, "after": after, "environment": environment or {}}
+        """`at`: die just `before` or `after` the journal write of a number, counted from 1, `by` a signal; `after`: be
+        killed when so many seconds have passed."""
+        given = {"folder": str(folder), "words": words, "environment": environment or {}}
+        asked = {**given, "at": at, "by": int(by), "after": after}
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
@@ -80,7 +81,7 @@ def nursery() -> Iterator[Nursery]:
         process.wait(60)
 
 
-def deadly(store: Any, at: int, when: str, count: list[int]) -> None:
+def deadly(store: Any, at: int, when: str, by: int, count: list[int]) -> None:
     """Make the store's writes count, and one of them deadly."""
     write = store.write
 
@@ -88,10 +89,10 @@ def deadly(store: Any, at: int, when: str, count: list[int]) -> None:
         count[0] += 1
         number = count[0]
         if number == at and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), by)
         rows: int = write(self, *changes, durable=durable)
         if number == at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), by)
         return rows
 
     store.write = counted
@@ -106,6 +107,7 @@ def child(asked: dict[str, Any], output: int, report: int) -> None:
     code = 99
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell may have had ignored
         os.chdir(asked["folder"])
         os.environ.update(asked["environment"])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -113,8 +115,8 @@ def child(asked: dict[str, Any], output: int, report: int) -> None:
         os.dup2(output, 2)
         count = [0]
         number, when = asked["at"] or (0, "before")
-        deadly(SqliteStore, number, when, count)
-        deadly(PostgresStore, number, when, count)
+        deadly(SqliteStore, number, when, asked["by"], count)
+        deadly(PostgresStore, number, when, asked["by"], count)
         code = main(asked["words"])
         sys.stdout.flush()
         os.write(report, str(count[0]).encode())

@@ -21,7 +21,8 @@ from tests.parts.crashing import Nursery, nursery
 from tests.parts.platform import Platform, free_port
 from tests.parts.sandbox import SmallDisk
 
-CASES: dict[str, dict[str, list[str]]] = yaml.safe_load((Path(__file__).parent / "faults.yml").read_text())
+CASES: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "faults.yml").read_text())
+TROUBLES = ("unknown", "halved", "docker", "postgres", "readonly", "full", "forbidden", "interrupted")
 COMPOSE = "services:\n  web: {{image: '{image}', init: true, stop_grace_period: 1s, command: [sleep, '600']}}\n"
 
 
@@ -38,7 +39,19 @@ class Site:
         (self.app.root / "hosts.yml").write_text(json.dumps(hosts))
 
     def run(self, playbook: str, expect: int | None, *words: str, **environment: str) -> str:
-        more = ("run", playbook, "-i", "hosts.yml", "-e", "yes=true", "-e", "server=false", *words)
+        more = (
+            "run",
+            playbook,
+            "-i",
+            "hosts.yml",
+            "-e",
+            "yes=true",
+            "-e",
+            "server=false",
+            "-e",
+            f"source={self.app.root}/source",
+            *words,
+        )
         return self.ikoma(self.app.root, *more, environment=environment, expect=expect).text
 
     def files(self) -> set[str]:
@@ -54,6 +67,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, platform: Platform, busybox: 
         app.call("deploy.up")
         app.call("db.backup", backupName=f"{app.name}-first.sql")
         try:
+            (folder / "source").mkdir()
+            (folder / "source/docker-compose.yml").write_text(COMPOSE.format(image=busybox))
             yield Site(app, platform, ikoma)
         finally:
             platform.psql("postgres", f'DROP DATABASE IF EXISTS "{app.name}" WITH (FORCE)')
@@ -61,6 +76,18 @@ def site(tmp_path_factory: pytest.TempPathFactory, platform: Platform, busybox: 
 
 def cases(trouble: str) -> list[Any]:
     return [pytest.param(playbook, says, id=f"{trouble}-{playbook}") for playbook, says in CASES[trouble].items()]
+
+
+def test_each_playbook_and_each_trouble_has_a_row_or_a_reason() -> None:
+    shipped = {path.stem for path in (CHECKOUT / "playbooks").glob("*.yml")}
+    for trouble in TROUBLES:
+        reasons = [CASES[kind].get(trouble, {}) for kind in ("cannot meet it", "tested by")]
+        named = [name for each in reasons for names in each.values() for name in names]
+        named += [*CASES["not tried"].get(trouble, []), *CASES[trouble]]
+        assert sorted(named) == sorted(shipped), f"{trouble}: {shipped ^ set(named)} has none, or one has two"
+        for test in reasons[1]:
+            file, name = test.split("::")
+            assert f"def {name}(" in (Path(__file__).parent / file).read_text(), f"there is no test {test}"
 
 
 def told(text: str, says: list[str]) -> None:
@@ -111,7 +138,9 @@ def test_the_disk_of_the_backups(
             assert list(place.iterdir()) in ([], [place / ".ikoma"]), "something half-made is left"
         finally:
             site.write()
-    site.run(playbook, 0)
+    assert site.app.folder.exists() and site.platform.psql(site.app.name, "SELECT 1").strip() == "1"
+    if playbook != "remove":  # which would take away what other tests need, and does in the last one
+        site.run(playbook, 0)
 
 
 def test_interrupted_in_the_middle_and_run_again(site: Site) -> None:
@@ -144,6 +173,7 @@ def test_an_application_that_is_half_removed(site: Site, playbook: str, says: li
         told(site.run(playbook, 2), says)
     finally:
         compose.write_text(text)
+        site.platform.psql("postgres", f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')  # fix-database makes it
         site.platform.psql("postgres", f'ALTER DATABASE "{name}_away" RENAME TO "{name}"')
 
 

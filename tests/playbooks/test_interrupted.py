@@ -1,0 +1,66 @@
+"""Every playbook that changes something, ended in its middle by a person or by the kernel, and run again: it completes,
+and the end is that of an undisturbed run. Some in one way each time; all in both with IKOMA_TESTS_LONG=1."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.parts.crashing import nursery
+from tests.parts.scene import APP, Scene
+from tests.parts.undone import difference
+
+LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
+ROWS: dict[str, list[str]] = yaml.safe_load((Path(__file__).parent / "faults.yml").read_text())["interrupted"]
+SIGNALS = (signal.SIGINT, signal.SIGKILL)
+QUICK = {"restore": signal.SIGKILL, "remove": signal.SIGINT, "fix-database": signal.SIGKILL, "restart": signal.SIGINT}
+CASES = [
+    pytest.param(playbook, says, how, id=f"{playbook}-{how.name}")
+    for playbook, says in ROWS.items()
+    for how in SIGNALS
+    if LONG or QUICK.get(playbook) is how
+]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """The second release serves, after the first."""
+    with nursery() as ikoma:
+        here = Scene(ikoma, tmp_path_factory.mktemp("interrupted"))
+        try:
+            here("exec", "platform.up", expect=0)
+            for version in ("v1", "v2"):
+                done = here.deploy(version)
+                assert done.code == 0, done.text
+            here.keep("v2")
+            yield here
+        finally:
+            here("run", "sandbox-down", "-e", "remove=true")
+
+
+@pytest.mark.parametrize(("playbook", "says", "how"), CASES)
+def test_run_again_it_completes(scene: Scene, playbook: str, says: list[str], how: signal.Signals) -> None:
+    words = ("run", playbook, "-e", f"app={APP}", "-e", f"port={scene.port}", "-e", "source=v2", "-e", "yes=true",
+             "-e", "server=false", "-e", "strict=false")  # fmt: skip
+
+    def end(**kill: Any) -> tuple[Any, dict[str, Any]]:
+        scene.put_back("v2")
+        if kill:
+            cut = scene(*words, **kill)
+            assert cut.code == (-signal.SIGKILL if how is signal.SIGKILL else 130), cut.text
+        done = scene(*words)
+        return done, scene.alike() | {"locks": []}
+
+    whole, wanted = end()
+    again, found = end(at=(max(1, whole.writes // 2), "before"), by=how)
+    assert again.code == whole.code == 0, f"{whole.text}\n{again.text}"
+    told = " ".join(again.text.split())
+    assert not [each for each in says if each not in told], again.text
+    unlike = [f"{name}:\n{difference(was, found[name])}" for name, was in wanted.items() if found[name] != was]
+    assert not unlike, "\n".join([*unlike, again.text])
