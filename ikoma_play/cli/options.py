@@ -56,7 +56,7 @@ inventory_sources = click.option(
 )  # fmt: skip
 
 
-def _limit(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+def _limit(_command: click.Context, _option: click.Parameter, given: str | None) -> str | None:
     """The pattern, with what the files hold that it names by `@FILE`, a pattern a line. Raises UsageError."""
     if given is None or given == "@retry":
         return given

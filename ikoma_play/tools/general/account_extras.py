@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ...model import Command, Diff, Outcome, Status
@@ -24,8 +24,7 @@ AGES = {
 _RIGHTS = "Look at what it said; this needs root's rights (become)."
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """The key that a user is to have: `ssh-keygen` makes it where the file is not there."""
 
     file: str | None = None
@@ -34,8 +33,7 @@ class Key:
     comment: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Extras:
+class Extras(Struct, frozen=True):
     """`ages` are days by the argument's name; -1 takes a limit away."""
 
     ages: Mapping[str, int] = field(default_factory=dict)
