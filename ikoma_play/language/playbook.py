@@ -160,8 +160,9 @@ class _PlaybookReader:
         if name is None:
             return ()
         path = os.path.join(self.reading.playbook_dir, name)
-        if not os.path.isfile(path) and os.sep not in name and (ours := shipped.playbooks() / name).is_file():
-            path = str(ours)
+        ours = os.path.join(shipped.playbooks(), name)
+        if not os.path.isfile(path) and os.sep not in name and os.path.isfile(ours):  # a Path chokes on a long name
+            path = ours
         if not os.path.isfile(path) and left_out.collection_of(name):
             text = f"the playbook '{name}' belongs to a collection, and collections are not part of ikoma-play"
             self.faults.add("collection", text, entry[key], otherwise=key)

@@ -125,7 +125,15 @@ def test_what_is_over_is_asked_anew(again: Again) -> None:
         "ended": time.time(),
         "outcome": '{"status":"failed","seconds":1}',
     }
-    memory = {"changed": 0, "extra": None, "facts": None, "notified": None, "withheld": 0, "touched": 0}
+    memory = {
+        "changed": 0,
+        "extra": None,
+        "facts": None,
+        "notified": None,
+        "withheld": 0,
+        "touched": 0,
+        "unneeded": None,
+    }
     store.write(("end_step", {**end, **memory}))
     assert Questions(store, past(store)).ask(question()).number == 3, "the step had come to its end"
     decide(store, ID, 3, False, "ci", "")

@@ -91,9 +91,16 @@ def test_the_password_is_sent_once_and_seen_nowhere(box: Sshd) -> None:
         ("deployer", {"password": PASSWORD}, "may do so"),
         ("deployer", {"method": "su", "password": "a wrong one"}, "Check the password"),
         ("deployer", {"method": "su"}, "ansible_become_password"),
-        ("deployer", {"method": "doas"}, "no doas"),
+        ("deployer", {"method": "doas"}, "ansible_become_password"),
     ],
-    ids=["no password", "a wrong password", "no right", "a wrong password for su", "no password for su", "no doas"],
+    ids=[
+        "no password",
+        "a wrong password",
+        "no right",
+        "a wrong password for su",
+        "no password for su",
+        "no right by doas",
+    ],
 )
 def test_it_is_refused(become: Callable[..., Transport], account: str, way: dict[str, str], remedy: str) -> None:
     on = become(account, "target", **way)
