@@ -27,9 +27,10 @@ HTTP status, and `message`, `remedy` and `evidence` into words for a person.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .model import Command, Failure, Fault, Position, Result
+if TYPE_CHECKING:
+    from .model import Command, Failure, Fault, Position, Result
 
 
 class IkomaError(Exception):
@@ -46,6 +47,8 @@ class IkomaError(Exception):
 
     @property
     def failure(self) -> Failure:
+        from .model import Failure  # --help does without the structs
+
         return Failure(self.code, self.message, self.remedy, self.evidence, self.position)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..errors import IkomaError
-from ..model import Report
+
+if TYPE_CHECKING:
+    from ..model import Report
 
 DONE = 0
 USED_WRONGLY = 1
