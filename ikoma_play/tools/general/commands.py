@@ -18,7 +18,7 @@ from ...tool import Scope, tool
 from ...transport import background
 from ...transport.base import Transport
 from .placing import host_path
-from .sources import decrypted, is_encrypted
+from .sources import decrypted, is_encrypted, one_file
 
 _NOT_STARTED = {127: 2, 126: 13}  # a shell's word for a program that cannot be started → the error that Ansible returns
 VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
@@ -144,7 +144,7 @@ def script(
     words = _split(cmd)
     if not words:
         raise StepError("script was given nothing to run", remedy="Name a script: script: cmd: …")
-    source = scope.find("files", words[0])
+    source = one_file(scope.find("files", words[0]), "the script")
     call = Call((), cmd, chdir, creates, removes)
     if (early := decided_before(on, call)) is not None:
         return early

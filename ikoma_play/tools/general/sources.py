@@ -39,6 +39,13 @@ class Source(Struct, frozen=True):
         return posixpath.basename(self.path.rstrip("/"))
 
 
+def one_file(path: Path, asked: str) -> Path:
+    """The path of a file of the runner; `asked` names the argument. Raises StepError where it is a directory."""
+    if not path.is_file():
+        raise StepError(f"{asked} is no file: {path}", remedy="Name a file of the runner.")
+    return path
+
+
 def on_runner(path: Path, follow: bool, decrypt: bool = False) -> Source:
     """Files of the runner; encrypted ones as what they hold where `decrypt` says so. Raises StepError."""
 

@@ -18,6 +18,7 @@ from ...model import Access, Command, Diff, Outcome, Result, changed, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
 from .placing import Attributes, Mode, described, host_path, place, settle
+from .sources import one_file
 
 # How an archive begins → the option of tar that reads it; tar itself cannot tell when it reads a stream.
 PACKED = {b"\x1f\x8b": "-z", b"BZh": "-j", b"\xfd7zXZ": "-J", b"\x28\xb5\x2f\xfd": "--zstd"}
@@ -123,7 +124,7 @@ def _opened(on: Transport, scope: Scope, src: str, on_host: bool) -> Iterator[Ar
     if not on_host:
         if "://" in src:
             raise StepError("unarchive does not download", remedy="Use get_url first, then remote_src: true.")
-        path = scope.find("files", src)
+        path = one_file(scope.find("files", src), "src of unarchive")
         with path.open("rb") as stream:
             head = stream.read(8)
             stream.seek(0)

@@ -14,6 +14,7 @@ from ...model import Access, Diff, Outcome, Progress, Status, changed, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
 from .placing import Attributes, Mode, described, host_path, place
+from .sources import one_file
 
 if TYPE_CHECKING:
     from .http import Answer, Request
@@ -240,10 +241,7 @@ def _body(scope: Scope, body: Any, form: Format, src: str | None) -> tuple[bytes
     if src is not None:
         if body is not None:
             raise StepError("uri takes body or src, not both", remedy="Leave one of them out.")
-        file = scope.find("files", src)
-        if not file.is_file():
-            raise StepError(f"src of uri is no file: {file}", remedy="Name a file of the runner.")
-        return file.read_bytes(), "application/octet-stream"
+        return one_file(scope.find("files", src), "src of uri").read_bytes(), "application/octet-stream"
     if body is None:
         return None, ""
     if form == "json":
@@ -254,7 +252,7 @@ def _body(scope: Scope, body: Any, form: Format, src: str | None) -> tuple[bytes
     if form == "form-multipart":
         from .multipart import multipart
 
-        return multipart(body, lambda name: scope.find("files", name))
+        return multipart(body, lambda name: one_file(scope.find("files", name), "filename of a field"))
     return (body if isinstance(body, str) else json.dumps(body)).encode(), ""
 
 
