@@ -28,7 +28,8 @@ from typing import Any, Protocol, TypeVar
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from .model import Access, Decision, Fault, Outcome
+from .events import Decision
+from .model import Access, Fault, Outcome
 
 Function = TypeVar("Function", bound=Callable[..., Outcome])
 CACHEABLE = "_ansible_facts_cacheable"  # key of a result: the variables that it sets are facts of the host too

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from ..model import Event, PlayStarted, Status, StepFinished, StepStarted
+from ..events import Event, PlayStarted, StepFinished, StepStarted
+from ..model import Status
 from .entries import Entry
 from .log import AuditLog
 

@@ -16,11 +16,11 @@ import click
 
 from ..console.terminal import one_line
 from ..errors import Interrupted, StepError
+from ..events import Decision, Question
 from ..journal.approvals import Questions, decide
 from ..journal.holder import this_process
 from ..journal.past import Past
 from ..journal.store import Store
-from ..model import Decision, Question
 from . import views
 
 LOOK_AGAIN = 0.2  # seconds

@@ -17,7 +17,8 @@ import click
 from msgspec import Struct
 
 from ..errors import AuditError, FaultsFound, IkomaError, UsageError
-from ..model import EMPTY, Host, Observer
+from ..events import Observer
+from ..model import EMPTY, Host
 from . import journaling, roads
 
 if TYPE_CHECKING:

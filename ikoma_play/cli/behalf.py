@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from ..errors import Forbidden
-from ..model import EMPTY, Event, Observer, StepStarted
+from ..events import Event, Observer, StepStarted
+from ..model import EMPTY
 from . import audits
 
 if TYPE_CHECKING:

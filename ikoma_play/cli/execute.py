@@ -12,8 +12,9 @@ import click
 
 from .. import engine, language, shipped
 from ..errors import UsageError
+from ..events import StepFinished
 from ..language import Inventory
-from ..model import Position, StepFinished
+from ..model import Position
 from ..tool import Tool
 from ..tools import TOOLS
 from . import audits, journaling, options, roads, sources, status

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from .. import shipped
 from ..errors import JournalError, UsageError
-from ..model import EMPTY, Observer
+from ..events import Observer
+from ..model import EMPTY
 from ..tool import Tool
 from . import options, sources
 

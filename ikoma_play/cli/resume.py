@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
-from ..model import Report
+from ..events import Report
 from ..tools import TOOLS
 from . import faults, journaling, loading, options, sources, status
 from .options import MASKED

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from .. import engine, shipped
 from ..errors import UsageError
-from ..model import EMPTY, Observer, Playbook, Report, Step
+from ..events import Observer, Report
+from ..model import EMPTY, Playbook, Step
 from ..tools import TOOLS
 from . import audits, check, faults, journaling, lists, loading, notifying, options, roads, sources, status, views
 from .approving import Approvals

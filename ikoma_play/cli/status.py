@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..errors import IkomaError
 
 if TYPE_CHECKING:
-    from ..model import Report
+    from ..events import Report
 
 DONE = 0
 USED_WRONGLY = 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..console.terminal import looks
-from ..model import Event
+from ..events import Event
 
 
 class View(Protocol):

@@ -27,16 +27,13 @@ from typing import Any, TextIO
 
 from msgspec.structs import asdict
 
-from ..model import (
+from ..events import (
     Event,
-    Outcome,
     PlayStarted,
-    Position,
     Question,
     Report,
     RunFinished,
     RunStarted,
-    Step,
     StepFinished,
     StepProgress,
     StepRetried,
@@ -45,6 +42,7 @@ from ..model import (
     UndoRecorded,
     Warned,
 )
+from ..model import Outcome, Position, Step
 
 
 class JsonLines:

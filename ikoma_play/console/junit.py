@@ -10,7 +10,8 @@ from threading import Lock
 from xml.etree import ElementTree as Xml
 
 from ..errors import UsageError
-from ..model import Event, PlayStarted, RunFinished, RunStarted, Status, StepFinished
+from ..events import Event, PlayStarted, RunFinished, RunStarted, StepFinished
+from ..model import Status
 from . import narrator
 from .terminal import printable
 

@@ -15,19 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..model import (
-    Event,
-    PlayStarted,
-    Progress,
-    Report,
-    RunFinished,
-    RunStarted,
-    Status,
-    Step,
-    StepFinished,
-    StepProgress,
-    StepStarted,
-)
+from ..events import Event, PlayStarted, Report, RunFinished, RunStarted, StepFinished, StepProgress, StepStarted
+from ..model import Progress, Status, Step
 from . import words
 from .narrator import Line, Narrator
 from .recap import closing, columns, rows

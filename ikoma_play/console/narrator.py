@@ -12,20 +12,18 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from ..model import (
+from ..events import (
     Event,
-    Outcome,
     PlayStarted,
     Question,
     RunFinished,
-    Status,
-    Step,
     StepFinished,
     StepRetried,
     StepStarted,
     StepWaits,
     Warned,
 )
+from ..model import Outcome, Status, Step
 from . import words
 from .terminal import one_line, printable
 

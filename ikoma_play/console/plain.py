@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import TextIO
 
-from ..model import Event, Report, RunFinished, RunStarted, Status
+from ..events import Event, Report, RunFinished, RunStarted
+from ..model import Status
 from . import words
 from .narrator import Line, Narrator
 from .recap import closing, columns, rows

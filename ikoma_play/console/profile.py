@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import TextIO
 
-from ..model import Event, RunFinished, StepFinished
+from ..events import Event, RunFinished, StepFinished
 from . import words
 from .columns import columns
 from .terminal import one_line

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from ..model import HostRecap, Report, Status
+from ..events import HostRecap, Report
+from ..model import Status
 from . import words
 
 ALWAYS = ("ok", "changed", "skipped", "failed")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..model import Access, Decision, Question, Step, StepWaits
+from ..events import Decision, Question, StepWaits
+from ..model import Access, Step
 from .state import RunState
 
 Decide = Callable[[str, Access, float], Decision | None]

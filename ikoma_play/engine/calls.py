@@ -10,22 +10,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..errors import IkomaError, JournalError, TemplateFailed
+from ..events import Event, Memory, StepFinished, StepProgress, StepRetried, StepStarted, UndoRecorded
 from ..language.templating import Layer, Templar, Variables
-from ..model import (
-    EMPTY,
-    Event,
-    Failure,
-    Memory,
-    Outcome,
-    Progress,
-    Retry,
-    Status,
-    StepFinished,
-    StepProgress,
-    StepRetried,
-    StepStarted,
-    UndoRecorded,
-)
+from ..model import EMPTY, Failure, Outcome, Progress, Retry, Status
 from ..tool import CACHEABLE, INTENDED, Undoing
 from ..transport.base import Transport
 from . import loops, outcomes, reach, undoing

@@ -7,9 +7,10 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from ..events import HostRecap, StepFinished
 from ..language.templating import Layer
 from ..language.variables import HostVariables
-from ..model import HostRecap, Node, Position, RoleRef, StepFinished
+from ..model import Node, Position, RoleRef
 from .facts import FactsOnDemand
 
 

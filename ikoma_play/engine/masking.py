@@ -12,15 +12,9 @@ from urllib.parse import quote, unquote
 
 from msgspec.structs import replace
 
-from ..language.text import Revealed
-from ..model import (
-    EMPTY,
-    Diff,
+from ..events import (
     Event,
-    Failure,
     Memory,
-    Outcome,
-    Progress,
     StepFinished,
     StepProgress,
     StepRetried,
@@ -29,6 +23,8 @@ from ..model import (
     UndoRecorded,
     Warned,
 )
+from ..language.text import Revealed
+from ..model import EMPTY, Diff, Failure, Outcome, Progress
 
 MASK = "********"
 SHORTEST = 4  # shorter values would make ordinary text unreadable

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from ..model import EMPTY, Decision, Question, Step
+from ..events import Decision, Question
+from ..model import EMPTY, Step
 
 Confirm = Callable[[Step], bool | None]
 """Asked before each step under --step: True runs it, False leaves it out, None runs it and asks no more."""

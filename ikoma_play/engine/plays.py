@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import IkomaError, StepError, UsageError
+from ..events import PlayStarted
 from ..language.templating import Templar
 from ..language.variables import PlayVariables
-from ..model import Host, Node, Play, PlayStarted, Step
+from ..model import Host, Node, Play, Step
 from . import outcomes, rollback
 from .calls import Call
 from .handlers import Handlers

@@ -13,8 +13,9 @@ from types import FrameType
 from typing import Any
 
 from ..errors import IkomaError, Interrupted, JournalError, UsageError
+from ..events import Observer, Report, RunFinished, RunStarted
 from ..journal.past import Past
-from ..model import Failure, Observer, Playbook, Report, RunFinished, RunStarted
+from ..model import Failure, Playbook
 from ..spelling import did_you_mean
 from ..tool import Toolbox
 from . import replay, undoing

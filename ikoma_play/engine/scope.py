@@ -9,9 +9,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..errors import NotFound, StepError
+from ..events import Decision
 from ..language.templating import Find, Templar, Variables
 from ..language.variables import search_path
-from ..model import Access, Decision, Step
+from ..model import Access, Step
 from ..tool import Undoing
 from .masking import Secrets
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..model import Event, Observer, Play, Playbook, Position, Report, Step, StepFinished
+from ..events import Event, Observer, Report, StepFinished
+from ..model import Play, Playbook, Position, Step
 from ..tool import Tool, Toolbox
 from .locking import Locking
 from .options import Options

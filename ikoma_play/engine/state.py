@@ -18,10 +18,11 @@ from msgspec import Struct, field
 
 from .. import __version__
 from ..errors import NotFound, StepError
+from ..events import Event, Observer, StepFinished, StepStarted, Warned
 from ..journal.past import Past, Recorded
 from ..language.templating import OMIT, Layer, Templar, Variables
 from ..language.variables import Computed, HostVariables, HostVars, Layers, PlayVariables, facts_layer
-from ..model import EMPTY, Event, Host, Node, Observer, Position, StepFinished, StepStarted, Warned
+from ..model import EMPTY, Host, Node, Position
 from ..tool import Toolbox
 from ..transport.base import Transport
 from ..transport.process import end_all

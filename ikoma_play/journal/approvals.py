@@ -9,7 +9,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from ..errors import UsageError
-from ..model import Access, Decision, Question
+from ..events import Decision, Question
+from ..model import Access
 from .past import Past
 from .store import Row, Store
 

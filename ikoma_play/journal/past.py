@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..model import EMPTY, Failure, Memory, Outcome, Position, Status
+from ..events import Memory
+from ..model import EMPTY, Failure, Outcome, Position, Status
 from ..tool import Toolbox
 from .store import Row
 

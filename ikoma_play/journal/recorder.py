@@ -12,20 +12,18 @@ from msgspec.structs import asdict
 
 from .. import __version__
 from ..errors import JournalError
-from ..model import (
-    EMPTY,
+from ..events import (
     Event,
-    Outcome,
     PlayStarted,
     Report,
     RunFinished,
     RunStarted,
-    Status,
     StepFinished,
     StepStarted,
     UndoRecorded,
     Warned,
 )
+from ..model import EMPTY, Outcome, Status
 from ..tool import INTENDED
 from .again import fingerprint, fingerprint_of_file
 from .holder import Holder, this_process

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from ..errors import IkomaError
+from ..events import Event, Report, RunFinished, RunStarted, StepFinished
 from ..journal.store import Store
-from ..model import Event, Report, RunFinished, RunStarted, StepFinished
 from . import outbox
 from .contacts import Escalation
 from .message import Message

@@ -16,7 +16,8 @@ from ..engine.locking import Locking
 from ..engine.masking import looks_secret, without_password
 from ..engine.prepared import hide
 from ..errors import AuditError, FaultsFound, IkomaError, JournalError
-from ..model import Access, Event, Failure, Observer, Outcome, Report, StepFinished, StepStarted
+from ..events import Event, Observer, Report, StepFinished, StepStarted
+from ..model import Access, Failure, Outcome
 from ..platform.api_keys import Key
 from ..spelling import did_you_mean, listed
 from ..tool import Tool

@@ -10,8 +10,9 @@ from msgspec import Struct
 
 from ..audit.entries import Entry
 from ..engine.locking import Locking
+from ..events import Observer
 from ..language import Inventory
-from ..model import Host, Observer
+from ..model import Host
 from ..platform.api_keys import Key
 from ..tool import Tool, Toolbox
 

@@ -5,21 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ikoma_play.model import (
-    Event,
-    Failure,
-    HostRecap,
-    Outcome,
-    PlayStarted,
-    Position,
-    Report,
-    RunFinished,
-    RunStarted,
-    Status,
-    Step,
-    StepFinished,
-    StepStarted,
-)
+from ikoma_play.events import Event, HostRecap, PlayStarted, Report, RunFinished, RunStarted, StepFinished, StepStarted
+from ikoma_play.model import Failure, Outcome, Position, Status, Step
 
 RUN, AT = "20260102T030405-abcd", 1767322945.5
 

@@ -16,20 +16,8 @@ from ikoma_play.console.jsonlines import JsonLines
 from ikoma_play.console.junit import JUnitFile
 from ikoma_play.console.profile import Profile
 from ikoma_play.errors import UsageError
-from ikoma_play.model import (
-    Access,
-    Diff,
-    Event,
-    Failure,
-    Position,
-    Progress,
-    Question,
-    StepProgress,
-    StepRetried,
-    StepWaits,
-    UndoRecorded,
-    Warned,
-)
+from ikoma_play.events import Event, Question, StepProgress, StepRetried, StepWaits, UndoRecorded, Warned
+from ikoma_play.model import Access, Diff, Failure, Position, Progress
 
 from .story import AT, RUN, failed, outcome, run, step, told
 

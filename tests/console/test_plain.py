@@ -8,18 +8,8 @@ from collections.abc import Iterable
 from ikoma_play.console.narrator import Narrator
 from ikoma_play.console.plain import PlainView
 from ikoma_play.console.terminal import Looks
-from ikoma_play.model import (
-    Diff,
-    Event,
-    Failure,
-    Outcome,
-    PlayStarted,
-    Position,
-    StepFinished,
-    StepRetried,
-    StepStarted,
-    Warned,
-)
+from ikoma_play.events import Event, PlayStarted, StepFinished, StepRetried, StepStarted, Warned
+from ikoma_play.model import Diff, Failure, Outcome, Position
 
 from .story import AT, RUN, failed, finished, outcome, run, step, told
 

@@ -22,7 +22,8 @@ from ikoma_play.console.live import LiveView
 from ikoma_play.console.narrator import Narrator
 from ikoma_play.console.terminal import Looks, looks, printable
 from ikoma_play.console.words import call, duration, hosts
-from ikoma_play.model import Event, Failure, PlayStarted, Progress, RunStarted, StepProgress, StepStarted
+from ikoma_play.events import Event, PlayStarted, RunStarted, StepProgress, StepStarted
+from ikoma_play.model import Failure, Progress
 
 from .story import AT, RUN, failed, finished, outcome, run, step, told
 

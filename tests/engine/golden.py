@@ -18,8 +18,9 @@ from typing import Any
 import yaml
 
 from ikoma_play.engine import Options, run
+from ikoma_play.events import Event, Report, StepFinished
 from ikoma_play.language import load_inventory, load_playbook
-from ikoma_play.model import Event, Host, Report, StepFinished
+from ikoma_play.model import Host
 from ikoma_play.tools import TOOLS
 from ikoma_play.transport.base import Transport
 from ikoma_play.transport.local import LocalTransport

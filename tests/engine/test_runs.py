@@ -15,21 +15,18 @@ import pytest
 
 from ikoma_play.engine import Options, plan
 from ikoma_play.errors import Unreachable, UsageError
-from ikoma_play.language import load_inventory, load_playbook
-from ikoma_play.model import (
-    Command,
+from ikoma_play.events import (
     Event,
-    Host,
     PlayStarted,
-    Result,
     RunFinished,
     RunStarted,
-    Status,
     StepFinished,
     StepRetried,
     StepStarted,
     Warned,
 )
+from ikoma_play.language import load_inventory, load_playbook
+from ikoma_play.model import Command, Host, Result, Status
 from ikoma_play.tools import TOOLS
 from ikoma_play.transport.base import Transport
 from ikoma_play.transport.local import LocalTransport

@@ -11,7 +11,8 @@ from msgspec.structs import asdict
 
 from ikoma_play.engine import Options
 from ikoma_play.engine.masking import MASK, Secrets, looks_secret
-from ikoma_play.model import Event, Step
+from ikoma_play.events import Event
+from ikoma_play.model import Step
 from tests.engine.golden import Ran, play
 
 CANARY = "canary-7f3a\"'é"

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from ikoma_play.errors import UsageError
+from ikoma_play.events import Question
 from ikoma_play.journal import again as runs
 from ikoma_play.journal.approvals import Questions, decide, demand_waiting, waiting
 from ikoma_play.journal.holder import this_process
 from ikoma_play.journal.past import Past
 from ikoma_play.journal.store import Store
-from ikoma_play.model import Access, Question
+from ikoma_play.model import Access
 
 from .test_store import RUN, STEP, again, sandbox
 

@@ -7,7 +7,8 @@ from typing import Literal
 from msgspec.structs import asdict
 
 from ...errors import NotApproved, StepError, TimedOut
-from ...model import Access, Decision, Outcome, Status, ok
+from ...events import Decision
+from ...model import Access, Outcome, Status, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
 
