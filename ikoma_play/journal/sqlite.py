@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from ..errors import JournalError
 from .store import Change, Row, missing, outdated, statements
 
 PATIENCE = 10.0  # seconds that a writer waits for another
-ROOM = 256 * 2**10  # bytes behind the log, at first
 
 
 class SqliteStore:
@@ -27,7 +26,6 @@ class SqliteStore:
         self._settling = threading.Lock()
         self._written = self._settled = 0  # what `begin` wrote, and how much of that the disk has
         self._log = -1
-        self._room = 0  # how long the log was when room was made in it
         if not path.exists() and not create:
             raise JournalError(f"there is no journal {path}", remedy="It begins with the first run.")
         with self._told():
@@ -97,21 +95,11 @@ class SqliteStore:
         log = f"{self.path}-wal"
         if self._log < 0 and Path(log).exists():
             with self._told():
-                self._log = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+                self._log = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
         self.write(*changes, durable=self._log < 0)
-        with self._told():
+        with self._one_at_a_time:
             self._written += 1
-            if self._log >= 0 and os.fstat(self._log).st_size > self._room:
-                self._make_room()
         return self._settle
-
-    def _make_room(self) -> None:
-        """Write zeros behind the log, which SQLite takes for its end and writes over: what makes the file no longer
-        needs no note of the file system's own, and is on the disk in a fraction of the time."""
-        with self._transaction(), suppress(OSError):  # nobody else writes there meanwhile; a full disk has none
-            end = os.fstat(self._log).st_size
-            os.pwrite(self._log, bytes(max(ROOM, end)), end)
-        self._room = os.fstat(self._log).st_size
 
     def _settle(self) -> None:
         """Have the disk take the log, for everybody who has begun something by now."""
