@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -101,13 +102,14 @@ class Kept:
         with suppress(JournalError):
             forgetting.forget_in_turn(self.store)
 
-    def under_way(self) -> tuple[int, int]:
-        """How many runs of living processes there are, and how many locks they hold."""
+    def under_way(self) -> tuple[Mapping[str, int], int]:
+        """How many runs are in which state, of those that have not ended, and how many locks living processes hold."""
+        from ..journal.again import state
         from ..journal.holder import is_dead, this_process
 
         here = this_process()
-        runs, locks = self.store.read("running"), self.store.read("all_locks")
-        return sum(not is_dead(row, here) for row in runs), sum(not is_dead(row, here) for row in locks)
+        held = sum(not is_dead(row, here) for row in self.store.read("all_locks"))
+        return Counter(map(state, self.store.read("running"))), held
 
     def close(self) -> None:
         self.store.close()

@@ -45,7 +45,8 @@ SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND
 
 -- name: running
 -- Whose processes runs are that have not ended, as far as the journal knows.
-SELECT id, host, pid, boot, process_start, alive, journal_clock() - alive AS silent FROM runs WHERE state = 'running';
+SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting,
+       journal_clock() - alive AS silent FROM runs WHERE state = 'running';
 
 -- name: begin_step
 -- A step that is about to touch a host; its number counts the run's entries from 1.

@@ -11,11 +11,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from ..journal.again import UNDER_WAY
 from ..tool import Tool
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
-UNDER_WAY = ("not begun", "running", "waiting")
 STALE = 30.0  # seconds for which what a host was asked is good
 
 Look = Callable[[str, dict[str, Any]], Any]
@@ -23,13 +23,13 @@ Look = Callable[[str, dict[str, Any]], Any]
 
 
 class Metrics:
-    """The metrics of one server. `journal` gives how many runs are under way and how many locks are held;
-    `running` how many calls are; `schedules` what is told of schedules."""
+    """The metrics of one server. `journal` gives how many runs are under way, by state, and how many locks are
+    held; `running` how many calls are under way; `schedules` what is told of schedules."""
 
     def __init__(
         self,
         look: Look,
-        journal: Callable[[], tuple[int, int]],
+        journal: Callable[[], tuple[Mapping[str, int], int]],
         running: Callable[[], int],
         schedules: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
     ) -> None:
@@ -63,7 +63,7 @@ class _Looked:
     def __init__(
         self,
         look: Look,
-        journal: Callable[[], tuple[int, int]],
+        journal: Callable[[], tuple[Mapping[str, int], int]],
         running: Callable[[], int],
         schedules: Callable[[], Sequence[Mapping[str, Any]]],
     ) -> None:
@@ -82,7 +82,8 @@ class _Looked:
     def collect(self) -> Iterable[Metric]:
         runs, locks = self._journal()
         yield GaugeMetricFamily("ikoma_calls_running", "Calls under way.", self._running())
-        yield GaugeMetricFamily("ikoma_runs_running", "Runs under way that share this journal.", runs)
+        yield GaugeMetricFamily("ikoma_runs_running", "Runs at work that share this journal.", runs.get("running", 0))
+        yield GaugeMetricFamily("ikoma_runs_waiting", "Runs that wait for a person to answer.", runs.get("waiting", 0))
         yield GaugeMetricFamily("ikoma_locks_held", "Locks that living runs hold.", locks)
         yield from self._of_schedules()
         with self._lock:
@@ -103,7 +104,7 @@ class _Looked:
                 due.add_metric([one["name"]], one["next"])
             if one["lastSuccess"] is not None:
                 well.add_metric([one["name"]], one["lastSuccess"])
-            if one["last"] is not None and (one["said"] or one["state"] not in UNDER_WAY):
+            if one["last"] is not None and (one["said"] or one["state"] not in ("not begun", *UNDER_WAY)):
                 good.add_metric([one["name"]], float(not one["said"] and one["state"] == "done"))
         return due, well, good
 

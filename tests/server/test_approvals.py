@@ -75,6 +75,8 @@ def test_a_run_waits_and_a_yes_lets_it_go_on(server: Service, tmp_path: Path) ->
     assert (question["question"], question["role"], question["answer"]) == ("Deploy it?", "builder", "")
     assert 0 < question["until"] - time.time() <= 60
     assert [row["state"] for row in get(server, "/runs").data["runs"] if row["id"] == run] == ["waiting"]
+    metrics = get(server, "/metrics").text
+    assert "ikoma_runs_waiting 1.0" in metrics and "ikoma_runs_running 0.0" in metrics, metrics
     events = server.connect()
     events.request("GET", f"/runs/{run}/events", None, {"X-Api-Key": server.key})
     heard = events.getresponse()
