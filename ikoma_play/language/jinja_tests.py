@@ -142,7 +142,8 @@ def vaulted_file(value: Any) -> bool:
 
 @named("vault_encrypted")
 def vault_encrypted(value: Any) -> bool:
-    return isinstance(value, RevealedValue) or str(value).startswith("$ANSIBLE_VAULT;")
+    """Whether the value is written with `!vault`; a text in Vault's format is a text."""
+    return isinstance(value, RevealedValue)
 
 
 # --- Versions --------------------------------------------------------------------------------------
