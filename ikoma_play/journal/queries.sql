@@ -165,20 +165,23 @@ VALUES (:caller, :name, :asked, :at, :host, :pid, :boot, :process_start)
 ON CONFLICT (caller, name) DO NOTHING;
 
 -- name: request_of
--- A request by the name of the caller's key and its Idempotency-Key.
-SELECT * FROM requests WHERE caller = :caller AND name = :name;
+-- A request by the name of the caller's key and its Idempotency-Key. It lives as long as what it began says so; before
+-- that it was heard of when it was made.
+SELECT requests.*, coalesce(runs.alive, requests.at) AS alive,
+       journal_clock() - coalesce(runs.alive, requests.at) AS silent
+FROM requests LEFT JOIN runs ON runs.id = requests.run WHERE caller = :caller AND name = :name;
 
 -- name: request_runs
--- A request has begun something that must not begin twice.
-UPDATE requests SET run = :run WHERE caller = :caller AND name = :name;
+-- A request is about to begin something that must not begin twice; changes no row where another has taken its place.
+UPDATE requests SET run = :run WHERE caller = :caller AND name = :name AND at = :at;
 
 -- name: end_request
 -- What a request was answered with.
-UPDATE requests SET status = :status, answer = :answer WHERE caller = :caller AND name = :name;
+UPDATE requests SET status = :status, answer = :answer WHERE caller = :caller AND name = :name AND at = :at;
 
 -- name: forget_request
 -- A request that began nothing may be made again.
-DELETE FROM requests WHERE caller = :caller AND name = :name AND status = 0;
+DELETE FROM requests WHERE caller = :caller AND name = :name AND at = :at AND status = 0;
 
 -- name: forget_old_requests
 -- Requests are remembered for a while.

@@ -194,7 +194,7 @@ class Application:
                 Entry(name[:100], role.label, error=refusal.message, key=key.name, request_id=visit.id)
             )  # fmt: skip
             raise
-        begun = Begun(None, key.name, "")
+        begun = Begun()
         if (once := visit.header("HTTP_IDEMPOTENCY_KEY")) is not None:
             asked = fingerprint("POST", bottle.request.path, role.label, raw)
             found = self.web.once.begin(key.name, once, asked)

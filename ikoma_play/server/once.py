@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec import Struct
 
+from ..errors import JournalError
 from ..journal.holder import is_dead, this_process
 from ..journal.store import Row, Store
+from ..model import EMPTY
 from .answers import Refusal
 
 KEPT = 7 * 86400.0  # seconds for which a request is remembered
@@ -26,18 +29,22 @@ class Kept(Struct, frozen=True):
 
 
 class Begun:
-    """A request under way. What it begins is told to the journal before it touches anything."""
+    """A request under way, in the journal by `names`: it may have an Idempotency-Key in common with a later one that
+    took its place, but not the time as well. What it begins is told to the journal before it touches anything."""
 
-    def __init__(self, store: Store | None, caller: str, name: str) -> None:
+    def __init__(self, store: Store | None = None, names: Mapping[str, Any] = EMPTY) -> None:
         self._store = store
-        self._id = {"caller": caller, "name": name}
+        self._id = names
         self.run = ""
 
     def runs(self, run: str) -> None:
-        """The request begins this run: from here on it is not carried out a second time."""
-        if self._store is not None and not self.run:
-            self._store.write(("request_runs", {**self._id, "run": run}))
-        self.run = self.run or run
+        """The request begins this run: from here on it is not carried out a second time. Raises JournalError where
+        another server held it for dead and has begun it in its place."""
+        if self.run:
+            return
+        if self._store is not None and not self._store.write(("request_runs", {**self._id, "run": run})):
+            raise JournalError("this request was not heard of for long, so another one was made in its place")
+        self.run = run
 
     def end(self, status: int, text: str, began: bool = True) -> None:
         """Keep the answer; where nothing was begun the request may be made again."""
@@ -64,18 +71,19 @@ class Once:
         409 while it is under way or when nobody knows what became of it, 422 where the name stood for another
         request."""
         if name is None:
-            return Begun(None, caller, "")
+            return Begun()
         if not _NAME.fullmatch(name):
             raise Refusal(
                 400, "invalid", "Idempotency-Key must be 1 to 255 visible characters",
                 fields={"Idempotency-Key": "1 to 255 visible characters, such as a UUID"},
             )  # fmt: skip
         self._sweep()
-        row = {"caller": caller, "name": name, "asked": hashlib.sha256(asked).hexdigest(), "at": time.time()}
+        names = {"caller": caller, "name": name, "at": time.time()}
         about = {each: value for each, value in self._here.row.items() if each != "who"}
+        row = {**names, **about, "asked": hashlib.sha256(asked).hexdigest()}
         for _ in range(5):
-            if self._store.write(("begin_request", {**row, **about})):
-                return Begun(self._store, caller, name)
+            if self._store.write(("begin_request", row)):
+                return Begun(self._store, names)
             found = self._store.read("request_of", caller=caller, name=name)
             if found and (kept := self._known(found[0], row["asked"])) is not None:
                 return kept
@@ -99,7 +107,7 @@ class Once:
                 409, "interrupted", "the server ended while this request was under way; it is not made again",
                 run=found["run"], remedy=f"See how far it came: GET /runs/{found['run']}",
             )  # fmt: skip
-        self._store.write(("forget_request", {"caller": found["caller"], "name": found["name"]}))
+        self._store.write(("forget_request", {each: found[each] for each in ("caller", "name", "at")}))
         return None
 
     def _sweep(self) -> None:
