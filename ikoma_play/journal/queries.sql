@@ -231,8 +231,9 @@ SELECT * FROM schedules WHERE name = :name AND run <> '' AND said = '' ORDER BY 
 
 -- name: last_run_of_schedule
 -- The run that a schedule came to last, as far as it has begun.
-SELECT runs.id FROM schedules JOIN runs ON runs.id = schedules.run WHERE schedules.name = :name
-ORDER BY schedules.due DESC LIMIT 1;
+SELECT runs.*, (SELECT count(*) FROM approvals WHERE approvals.run = runs.id AND answer = '') AS waiting,
+       journal_clock() - alive AS silent FROM schedules JOIN runs ON runs.id = schedules.run
+WHERE schedules.name = :name ORDER BY schedules.due DESC LIMIT 1;
 
 -- name: last_success_of_schedule
 -- When a run of a schedule ended well last.

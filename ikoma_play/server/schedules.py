@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import IkomaError
-from ..journal.again import state
+from ..journal.again import state, under_way
 from ..journal.holder import is_dead, this_process
 from ..journal.store import Row, Store
 from ..language.schedules import due_after, last_due
@@ -116,18 +116,13 @@ class Schedules:
             self._begin(schedule, due, run)
 
     def _under_way(self, schedule: Schedule, now: float) -> str:
-        """The run that the schedule came to before, while it goes on. Of another machine's that has been at it for
-        more than a day nobody knows: it does not stand in the way."""
+        """The run that the schedule came to before, while it goes on or is being begun."""
         taken = self._store.read("last_taken_of_schedule", name=schedule.name)
         if not taken:
             return ""
         runs = self._store.read("run_of", run=taken[0]["run"])
-        if not runs:
-            return str(taken[0]["run"]) if self._is_being_begun(taken[0], now) else ""
-        if state(runs[0]) not in ("running", "waiting"):
-            return ""
-        near = runs[0]["host"] == self._here.host
-        return str(runs[0]["id"]) if near or now - runs[0]["started"] < DAY else ""
+        stands = under_way(runs[0]) if runs else self._is_being_begun(taken[0], now)
+        return str(taken[0]["run"]) if stands else ""
 
     def _is_being_begun(self, row: Row, now: float) -> bool:
         """Whether the server that took a time may still begin it."""
@@ -196,13 +191,11 @@ def about(store: Store, schedule: Schedule, now: float) -> dict[str, Any]:
     """A schedule as it stands: when it is due next, what came of it last. Times are seconds since the epoch."""
     rows = store.read("last_of_schedule", name=schedule.name, before=now + BACK)
     last = rows[0] if rows and rows[0]["said"] != FIRST else None
-    runs = [row for one in store.read("last_run_of_schedule", name=schedule.name)
-            for row in store.read("run_of", run=one["id"])]  # fmt: skip
+    begun = store.read("last_run_of_schedule", name=schedule.name)
+    # A run that has not begun after a day never will, or is forgotten by now.
+    awaited = last["run"] if last and not last["said"] and now - last["at"] < DAY else ""
+    run = begun[0] if begun and awaited in ("", begun[0]["id"]) else None
     success = store.read("last_success_of_schedule", name=schedule.name)
-    begun = not last or not last["run"] or bool(runs and runs[0]["id"] == last["run"])
-    begun = begun or bool(last and now - last["at"] > DAY)  # or its run is forgotten
-    if last and not begun and not last["said"]:
-        runs = []
     return {
         "name": schedule.name,
         "cron": schedule.cron,
@@ -212,10 +205,10 @@ def about(store: Store, schedule: Schedule, now: float) -> dict[str, Any]:
         "last": last["due"] if last else None,
         "missed": last["missed"] if last else 0,
         "said": last["said"] if last else "",
-        "run": runs[0]["id"] if runs else last["run"] or None if last else None,
-        "state": state(runs[0]) if runs else None if begun else "not begun",
-        "started": runs[0]["started"] if runs else None,
-        "ended": runs[0]["ended"] if runs else None,
+        "run": run["id"] if run else awaited or None,
+        "state": state(run) if run else "not begun" if awaited else None,
+        "started": run["started"] if run else None,
+        "ended": run["ended"] if run else None,
         "lastSuccess": success[0]["ended"] if success else None,
     }
 

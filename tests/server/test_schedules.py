@@ -24,6 +24,7 @@ from ikoma_play.model import Position, Schedule
 from ikoma_play.server import schedules as schedules_of
 from ikoma_play.server.logs import Log
 from ikoma_play.server.schedules import FIRST, Schedules, about
+from tests.journal.test_store import RUN
 from tests.parts.command import CHECKOUT, Ikoma
 from tests.parts.platform import Platform
 from tests.parts.receivers import webhook
@@ -47,11 +48,6 @@ def site(folder: Path, *plays: str, **service: Any) -> dict[str, Any]:
 
 
 SLOW_MACHINE = 120.0  # seconds to wait at most
-# A row of the table of runs.
-RUN: dict[str, Any] = {
-    "started": 0.0, "playbooks": "[]", "inventory": "[]", "options": "{}", "variables": "{}", "files": "{}", "who": "w",
-    "host": "h", "pid": 1, "boot": "b", "process_start": 5, "version": "1",
-}  # fmt: skip
 
 
 def play(name: str, when: str, marks: str = "marks") -> str:
@@ -136,6 +132,7 @@ class Begun:
         self.kill = kill
         self.runs: list[str] = []
         self.error = ""
+        self.state = "done"
         self.store: Store | None = None
 
     def known(self) -> dict[str, Schedule]:
@@ -150,7 +147,7 @@ class Begun:
         if self.error:
             raise StepError(self.error, remedy="Mend it.")
         if self.store is not None:
-            self.store.write(("add_run", {**RUN, "id": run, "state": "done"}))
+            self.store.write(("add_run", {**RUN, "id": run, "state": self.state}))
         self.runs.append(run)
 
 
@@ -236,6 +233,23 @@ def test_another_expression_begins_anew(tmp_path: Path, clock: list[float]) -> N
         begun = Begun("0 3 * * *")
         Schedules(store, begun, Log("error")).look()
         assert begun.runs == [], "what was not due by the words of then was not missed"
+
+
+@pytest.mark.parametrize(("heard", "came"), [(True, 1), (False, 2)])
+def test_a_run_elsewhere_stands_in_the_way_as_long_as_it_is_heard_of(
+    tmp_path: Path, clock: list[float], heard: bool, came: int
+) -> None:
+    with closing(open_store(f"sqlite:{tmp_path}/journal.db")) as store:
+        begun = Begun("0 * * * *")
+        begun.store, begun.state = store, "running"
+        kept = Schedules(store, begun, Log("error"))
+        for hour in range(3):
+            if heard and hour == 2:
+                assert store.write(("live", {**RUN, "id": begun.runs[0]}))
+            kept.look()
+            settle(kept)
+            clock[0] += HOUR
+        assert len(begun.runs) == came
 
 
 def test_what_cannot_be_begun_is_told(tmp_path: Path, clock: list[float]) -> None:
