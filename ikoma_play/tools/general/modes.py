@@ -8,6 +8,7 @@ from ...errors import StepError
 
 BITS = {"r": 4, "w": 2, "x": 1}
 SHIFT = {"u": 6, "g": 3, "o": 0}
+SPECIAL = {"u": ("s", 0o4000), "g": ("s", 0o2000), "o": ("t", 0o1000)}
 CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
 
 
@@ -41,8 +42,6 @@ def _symbolic(asked: str, now: int, directory: bool) -> int:
         for sign, what in re.findall(r"([-+=])([ugo]|[rwxXst]*)", parts[2]):
             for one in dict.fromkeys(who):
                 mode = _changed(mode, one, sign, what, directory)
-            if "t" in what:
-                mode = mode & ~0o1000 if sign == "-" else mode | 0o1000
     return mode
 
 
@@ -54,9 +53,10 @@ def _changed(mode: int, one: str, sign: str, what: str, directory: bool) -> int:
         bits = sum(BITS[letter] for letter in set(what) & set(BITS))
         if "X" in what and (directory or mode & 0o111):
             bits |= 1
-    special = {"u": 0o4000, "g": 0o2000}.get(one, 0) if "s" in what else 0
+    letter, own = SPECIAL[one]
+    special = own if letter in what else 0
     if sign == "+":
         return mode | bits << shift | special
     if sign == "-":
         return mode & ~(bits << shift | special)
-    return mode & ~(7 << shift) | bits << shift | special
+    return mode & ~(7 << shift | own) | bits << shift | special
