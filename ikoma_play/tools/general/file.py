@@ -13,7 +13,7 @@ from ...model import Access, Command, Diff, Outcome, changed, ok
 from ...tool import tool
 from ...transport.base import Stat, Transport
 from . import undoing
-from .placing import Attributes, Mode, demand_parent, described, host_path, settle
+from .placing import Attributes, Mode, demand_parent, described, host_path, settle, settle_all
 
 State = Literal["absent", "directory", "file", "hard", "link", "touch"]
 
@@ -127,10 +127,10 @@ def _directory(on: Transport, wanted: Wanted, there: Stat | None) -> tuple[bool,
         altered, differences = settle(on, wanted.path, wanted.attributes, wanted.follow)
         diffs += differences
     if wanted.recurse:
-        for entry in on.scan(wanted.path, recurse=True):
-            settled, differences = settle(on, entry.path, wanted.attributes, follow=False)
-            altered |= settled
-            diffs += differences
+        below = on.scan(wanted.path, recurse=True)
+        settled, differences = settle_all(on, [(entry.path, wanted.attributes, entry) for entry in below])
+        altered |= settled
+        diffs += differences
     return altered, tuple(diffs)
 
 

@@ -10,8 +10,9 @@ import hashlib
 import os
 import posixpath
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,25 +110,50 @@ def settle(
         now = on.stat(path, follow)
     if now is None:
         raise NotFound(f"{path} is not there", remedy="Make it first.")
-    before: list[str] = []
-    after: list[str] = []
-    owner = asked.owner if asked.owner is not None and not _is(asked.owner, now.owner, now.uid) else None
-    group = asked.group if asked.group is not None and not _is(asked.group, now.group, now.gid) else None
-    if owner is not None or group is not None:
-        before += [f"{now.owner or now.uid}:{now.group or now.gid}"]
-        after += [f"{owner or now.owner or now.uid}:{group or now.group or now.gid}"]
-        on.chown(path if now.kind == "link" else now.path, owner, group)
-    if asked.mode is not None and now.kind != "link":
-        mode = parse_mode(asked.mode, now.mode, now.kind == "directory")
-        # Changing the owner may have cleared the set-user bit: the mode comes last, and again if need be.
-        if mode != now.mode or (before and mode & 0o6000):
-            on.chmod(path, mode)
-        if mode != now.mode:
-            before.append(f"mode {show_mode(now.mode)}")
-            after.append(f"mode {show_mode(mode)}")
-    if not before:
-        return False, ()
-    return True, (Diff(f"{path} (attributes)", "\n".join(before) + "\n", "\n".join(after) + "\n"),)
+    return settle_all(on, [(path, asked, now)])
+
+
+def settle_all(on: Transport, found: Iterable[tuple[str, Attributes, Stat]]) -> tuple[bool, tuple[Diff, ...]]:
+    """As `settle`, of many paths where it is known what is there: one command for all that get the same owner, and
+    one for all that get the same mode."""
+    owners: dict[tuple[str | None, str | None], list[str]] = {}
+    modes: dict[int, list[str]] = {}
+    diffs: list[Diff] = []
+    for path, asked, now in found:
+        before: list[str] = []
+        after: list[str] = []
+        owner = asked.owner if asked.owner is not None and not _is(asked.owner, now.owner, now.uid) else None
+        group = asked.group if asked.group is not None and not _is(asked.group, now.group, now.gid) else None
+        if owner is not None or group is not None:
+            before += [f"{now.owner or now.uid}:{now.group or now.gid}"]
+            after += [f"{owner or now.owner or now.uid}:{group or now.group or now.gid}"]
+            owners.setdefault((owner, group), []).append(path if now.kind == "link" else now.path)
+        if asked.mode is not None and now.kind != "link":
+            mode = parse_mode(asked.mode, now.mode, now.kind == "directory")
+            # Changing the owner may have cleared the set-user bit: the mode comes last, and again if need be.
+            if mode != now.mode or (before and mode & 0o6000):
+                modes.setdefault(mode, []).append(path)
+            if mode != now.mode:
+                before.append(f"mode {show_mode(now.mode)}")
+                after.append(f"mode {show_mode(mode)}")
+        if before:
+            diffs.append(Diff(f"{path} (attributes)", "\n".join(before) + "\n", "\n".join(after) + "\n"))
+    for (owner, group), paths in owners.items():
+        who = (owner or "") + (f":{group}" if group is not None else "")
+        _for_all(on, paths, partial(on.chown, owner=owner, group=group), "chown", "-h", "--", who)
+    for mode, paths in modes.items():
+        _for_all(on, paths, partial(on.chmod, mode=mode), "chmod", "--", f"{mode:o}")
+    return bool(diffs), tuple(diffs)
+
+
+def _for_all(on: Transport, paths: Sequence[str], verb: Callable[[str], None], *argv: str) -> None:
+    """The command with all paths behind it, where they are several; where it fails the verb tells of which and why."""
+    if len(paths) > 1 and not on.dry:
+        names = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
+        if on.run(Command(("xargs", "-0", *argv), stdin=names)).ok:
+            return
+    for path in paths:
+        verb(path)
 
 
 def described(stat: Stat | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ...errors import StepError
 from ...model import Command, Diff, Outcome, changed, ok
 from ...transport.base import Item, Stat, Transport, could_hold
 from .modes import parse_mode
-from .placing import SHOWN, Attributes, Manner, content_diff, described, place, settle
+from .placing import SHOWN, Attributes, Manner, content_diff, described, place, settle_all
 from .sources import Entry, Source
 
 AT_ONCE = 32 * 2**20  # bytes of former contents that are read in one go
@@ -64,21 +64,23 @@ def _bring_files(on: Transport, parts: Sequence[_Part], manner: Manner, diffs: l
     """The directories and files: whether something changed."""
     likely = [part.item for part in parts if could_hold(part.there, part.item)]
     same = {item.path for item, held in zip(likely, on.holds(likely), strict=True) if held}
+    there: list[tuple[str, Attributes, Stat]] = []
     new: list[_Part] = []
     one_by_one: list[_Part] = []
-    altered = False
     for part in parts:
-        if part.path in same or (part.entry.kind == "directory" and part.there is not None):
-            altered |= _settled(on, part, diffs)
+        if part.there is not None and (part.path in same or part.entry.kind == "directory"):
+            there.append((part.path, part.asked, _found(on, part, part.there)))
         elif part.there is not None and part.there.kind == "directory":
             raise StepError(f"cannot write {part.path}: it is a directory", remedy="Name a file in it.")
         elif part.there is None or manner.force:
             with_care = part.entry.kind == "file" and (manner.validate is not None or (manner.backup and part.there))
             (one_by_one if with_care else new).append(part)
-    diffs += _told(on, new)
+    altered, differences = settle_all(on, there)
+    diffs += (*differences, *_told(on, new))
     on.bring([part.item for part in new])
-    for part, there in zip(new, on.look([part.path for part in new]) if _owned(new) else (), strict=False):
-        settle(on, part.path, part.asked, now=there)
+    if _owned(new):
+        brought = zip(new, on.look([part.path for part in new]), strict=True)
+        settle_all(on, [(part.path, part.asked, stat) for part, stat in brought if stat is not None])
     for part in one_by_one:
         placed = place(on, part.path, part.entry.content, part.asked, backup=manner.backup, validate=manner.validate)
         diffs += () if part.entry.secret else placed.diffs
@@ -90,16 +92,12 @@ def _owned(parts: Sequence[_Part]) -> bool:
     return any(part.asked.owner is not None or part.asked.group is not None for part in parts)
 
 
-def _settled(on: Transport, part: _Part, diffs: list[Diff]) -> bool:
-    """What is there is given its attributes: whether something changed."""
-    assert part.there is not None
-    now: Stat | None = part.there
-    if part.entry.kind == "directory" and part.there.kind != "directory":
-        on.mkdir(part.path)  # which a link to a directory is, too
-        now = None
-    settled, differences = settle(on, part.path, part.asked, now=now)
-    diffs += differences
-    return settled
+def _found(on: Transport, part: _Part, there: Stat) -> Stat:
+    """What is there; of a link to a directory, which is one too, what it leads to."""
+    if part.entry.kind != "directory" or there.kind == "directory":
+        return there
+    on.mkdir(part.path)
+    return on.stat(part.path, follow=True) or there
 
 
 def _told(on: Transport, parts: Sequence[_Part]) -> list[Diff]:

@@ -17,7 +17,7 @@ from ...errors import NotFound, StepError, Unavailable
 from ...model import Access, Command, Diff, Outcome, Result, changed, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
-from .placing import Attributes, Mode, described, host_path, place, settle
+from .placing import Attributes, Mode, described, host_path, place, settle, settle_all
 from .sources import one_file
 
 # How an archive begins → the option of tar that reads it; tar itself cannot tell when it reads a stream.
@@ -89,12 +89,11 @@ def unarchive(
         else:
             altered, diffs, names = _untar(on, archive, dest, choice)
             if mode is not None or owner is not None or group is not None:
-                for name in names:
-                    path = posixpath.join(dest, name)
-                    if on.exists(path):
-                        settled, differences = settle(on, path, Attributes(mode, owner, group), follow=False)
-                        altered |= settled
-                        diffs += differences
+                asked, paths = Attributes(mode, owner, group), [posixpath.join(dest, name) for name in names]
+                found = zip(paths, on.look(paths), strict=True)
+                settled, differences = settle_all(on, [(path, asked, there) for path, there in found if there])
+                altered |= settled
+                diffs += differences
     values: dict[str, Any] = {"dest": dest, "src": archive.name, **described(on.stat(dest, follow=True))}
     if list_files:
         values["files"] = names

@@ -6,12 +6,14 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ikoma_play.errors import Unavailable, Unreachable
-from ikoma_play.model import Command, Progress
+from ikoma_play.errors import StepError, Unavailable, Unreachable
+from ikoma_play.model import Command, Outcome, Progress
+from ikoma_play.tools.general.file import file
 from ikoma_play.tools.general.placing import Attributes, Manner
 from ikoma_play.tools.general.sources import on_runner
 from ikoma_play.tools.general.trees import bring_tree
@@ -215,6 +217,45 @@ def test_a_tree_takes_a_handful_of_round_trips_however_many_files_it_has(on: Ssh
         assert bring(6) == ("ok", set())
     finally:
         on.remove(folder)
+
+
+def test_a_tree_is_given_its_owner_at_once(box: Sshd, tmp_path: Path) -> None:
+    if not ROOT:
+        return
+    for number in range(40):
+        (tmp_path / f"{number}\n").write_text("x")
+    on = SshTransport(box.host(user="root"))
+    root = on.run(Command(("mktemp", "-d"))).text
+
+    def few(change: Callable[[], Outcome]) -> Outcome:
+        before = on.round_trips
+        with on.one_step():
+            outcome = change()
+        assert on.round_trips - before <= 10, f"{on.round_trips - before} round trips"
+        return outcome
+
+    def bring(owner: str, mode: str) -> Outcome:
+        asked = Attributes(mode, owner, owner)
+        return bring_tree(on, on_runner(tmp_path, follow=True), root, asked, Attributes(None, owner, owner), Manner())
+
+    def recurse(owner: str) -> Outcome:
+        return file(on, path=root, state="directory", recurse=True, owner=owner, mode="u=rwX,go=rX")
+
+    try:
+        for change, owner, mode in (
+            (partial(bring, "deployer", "4755"), "deployer", 0o4755),  # a change of owner takes the set-user bit away
+            (partial(bring, "daemon", "4755"), "daemon", 0o4755),
+            (partial(recurse, "deployer"), "deployer", 0o755),
+        ):
+            assert few(change).status == "changed"
+            assert {(entry.owner, entry.mode) for entry in on.scan(root)} == {(owner, mode)}
+            outcome = few(change)
+            assert (outcome.status, outcome.diffs) == ("ok", ())
+        with pytest.raises(StepError, match="cannot change the owner of"):
+            recurse("nobody-of-this-name")
+    finally:
+        on.remove(root)
+        on.close()
 
 
 def test_a_tree_keeps_the_owner_of_what_was_there(box: Sshd, tmp_path: Path) -> None:
