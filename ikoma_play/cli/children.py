@@ -56,7 +56,7 @@ class Children:
 
     def hosts(self, playbook: str, variables: Mapping[str, Any], limit: str | None) -> list[str]:
         loaded = loading.load([_path(playbook)], self._inventories, spelled(variables))
-        return _hosts([play for book in loaded.playbooks for play in book.plays], loaded.inventory, limit)
+        return hosts_of([play for book in loaded.playbooks for play in book.plays], loaded.inventory, limit)
 
     def access_of(self, row: Row) -> Access:
         try:
@@ -242,7 +242,7 @@ def _nodes(rollback: Any) -> tuple[Node, ...]:
     return tuple(rollback) if isinstance(rollback, tuple) else ()
 
 
-def _hosts(plays: Sequence[Play], inventory: Inventory, limit: str | None) -> list[str]:
+def hosts_of(plays: Sequence[Play], inventory: Inventory, limit: str | None = None) -> list[str]:
     """The hosts that the plays are for. Raises NotFound for a limit that matches none."""
     chosen = {host.name for host in inventory.select(limit)} if limit else None
     if chosen is not None and not chosen:

@@ -56,11 +56,12 @@ def load(
     if any(not fault.warning for fault in faults):
         raise FaultsFound(list(faults))
     if schedule is not None:
-        playbooks = _scheduled(playbooks, schedule)
+        playbooks = scheduled(playbooks, schedule)
     return Loaded(tuple(playbooks), inventory, variables, tuple(faults))
 
 
-def _scheduled(playbooks: Sequence[Playbook], name: str) -> list[Playbook]:
+def scheduled(playbooks: Sequence[Playbook], name: str) -> list[Playbook]:
+    """Of the plays those of a schedule. Raises UsageError where there is none of this name."""
     known = schedules(playbooks)
     if name not in known:
         raise UsageError(

@@ -72,7 +72,7 @@ def command(**given: Any) -> int:
     from ..server.schedules import Schedules, offer
     from ..server.tls import certificate
     from .children import Children
-    from .scheduling import ByItself, Known, Starting
+    from .scheduling import ByItself, Known, People, Starting
 
     log = Log(given["log_level"])
     if given["tls_key"] and not given["tls_cert"]:
@@ -93,8 +93,9 @@ def command(**given: Any) -> int:
         calls = Calls(parts, given["threads"] - SPARE)
         limits = Limits(lambda: environment.latest.rates)
         children = Children(journal.store, names, lambda: _around(environment, audit), given["lock_timeout"])
-        due = Schedules(journal.store, Starting(known, children), log)
-        by_itself = ByItself(due, journal.store, inventory, log, given["dry"])
+        people = People(journal.store, inventory, log)
+        due = Schedules(journal.store, Starting(known, children, people), log)
+        by_itself = ByItself(due, people, log, given["dry"])
         metrics = Metrics(calls.look, journal.under_way, lambda: calls.running, due.told)
         calls.count = metrics.count
         once = Once(journal.store, lambda run: answer_of(journal.store, run))

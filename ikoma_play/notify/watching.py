@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ..errors import IkomaError
 from ..events import Event, Report, RunFinished, RunStarted, StepFinished
 from ..journal.store import Store
 from . import outbox
-from .contacts import Escalation
+from .contacts import Escalation, Way
 from .message import Message
 
 REMINDING = 4 * 3600.0  # seconds after which a schedule that still fails tells of it once more
@@ -68,7 +68,7 @@ class Notifier:
         severity = found.severities[found.severity or _severity(report, host)]
         app = self._app_of(host)
         message = _message(report, host, app, self._playbooks, severity.response, severity.name)
-        if self._schedule and self._told(message, host, app):
+        if self._schedule and _told(self._store, self._schedule, message, host):
             return
         if not outbox.add(self._store, message, found, severity.contacts, run=report.run, host=host, app=app):
             who = ", ".join(severity.contacts) or "nobody"
@@ -77,15 +77,36 @@ class Notifier:
                 "Give it webhook, email or command."
             )
 
-    def _told(self, message: Message, host: str, app: str) -> bool:
-        """Whether the same was told a while ago, and the schedule has not run well since."""
-        found = self._store.read("last_success_of_schedule", name=self._schedule)
-        since = max(time.time() - REMINDING, found[0]["ended"] or 0.0)
-        rows = self._store.read("newest_notifications", app=app, most=200)
-        return any(
-            row["at"] > since and row["host"] == host and json.loads(row["message"])["title"] == message.title
-            for row in rows
-        )
+
+def not_begun(
+    store: Store, of_host: Callable[[str], Escalation], hosts: Iterable[str], schedule: str, run: str, error: str
+) -> None:
+    """Write a notification of a schedule that could not even begin its run, for its production hosts; who is told for
+    one of them need not be told for the next. Raises IkomaError."""
+    told: set[tuple[tuple[Way, ...], ...]] = set()
+    for host in hosts:
+        found = of_host(host)
+        severity = found.severities[found.severity or "P2"]
+        ways = tuple(found.contacts.get(contact, ()) for contact in severity.contacts)
+        if not found.production or ways in told:
+            continue
+        told.add(ways)
+        fields = {"schedule": schedule, "run": run, "host": host, "error": error}
+        fields |= {"response": f"within {severity.response}", "more": "ikoma-play schedules"}
+        message = Message(f"{severity.name} the schedule {schedule} could not begin", severity.name, fields)
+        if not _told(store, schedule, message, host):
+            outbox.add(store, message, found, severity.contacts, run=run, host=host)
+
+
+def _told(store: Store, schedule: str, message: Message, host: str) -> bool:
+    """Whether the same was told a while ago, and the schedule has not run well since."""
+    found = store.read("last_success_of_schedule", name=schedule)
+    since = max(time.time() - REMINDING, found[0]["ended"] or 0.0)
+    rows = store.read("newest_notifications", app=message.fields.get("application", ""), most=200)
+    return any(
+        row["at"] > since and row["host"] == host and json.loads(row["message"])["title"] == message.title
+        for row in rows
+    )
 
 
 def _severity(report: Report, host: str) -> str:

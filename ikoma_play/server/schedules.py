@@ -43,6 +43,9 @@ class Starter(Protocol):
     def start(self, schedule: Schedule, run: str) -> None:
         """Begin; the journal has the run when this returns. Raises IkomaError."""
 
+    def not_begun(self, schedule: Schedule, run: str, said: str) -> None:
+        """Tell people of what came to no run. Raises IkomaError."""
+
 
 class Schedules:
     """Begins what is due. `look` is called again and again; `beginning` is how many runs are being begun."""
@@ -178,6 +181,7 @@ class Schedules:
             if stopping or self._store.read("run_of", run=run):
                 return  # left to the next server, or begun by another one after all
             self._store.write(("schedule_failed", {"name": schedule.name, "due": due, "said": said}))
+            self._starter.not_begun(schedule, run, said)
         except IkomaError as worse:
             said = f"{said}; {worse.message}"
         self._log.write("error", "schedule failed", schedule=schedule.name, due=due, run=run, said=said)

@@ -25,6 +25,7 @@ from ikoma_play.server import schedules as schedules_of
 from ikoma_play.server.logs import Log
 from ikoma_play.server.schedules import FIRST, Schedules, about
 from tests.journal.test_store import RUN
+from tests.notify.test_notifications import fields
 from tests.parts.command import CHECKOUT, Ikoma
 from tests.parts.platform import Platform
 from tests.parts.receivers import webhook
@@ -132,6 +133,7 @@ class Begun:
         self.kill = kill
         self.runs: list[str] = []
         self.error = ""
+        self.told: list[str] = []
         self.state = "done"
         self.store: Store | None = None
 
@@ -149,6 +151,9 @@ class Begun:
         if self.store is not None:
             self.store.write(("add_run", {**RUN, "id": run, "state": self.state}))
         self.runs.append(run)
+
+    def not_begun(self, schedule: Schedule, run: str, said: str) -> None:
+        self.told.append(said)
 
 
 def tick(store: Store, begun: Begun, looks: int = 40) -> None:
@@ -263,6 +268,7 @@ def test_what_cannot_be_begun_is_told(tmp_path: Path, clock: list[float]) -> Non
         settle(kept)
         told = about(store, begun.schedule, clock[0])
         assert told["said"] == "there is no inventory. Mend it." and told["next"] == clock[0] + HOUR, told
+        assert begun.told == [told["said"]]
         rows = store.read("schedules_not_begun", since=0)
         assert rows == [] and FIRST not in told["said"]
 
@@ -360,6 +366,30 @@ def test_a_failure_is_told_once_until_it_goes_well_and_everything_shows_it(tmp_p
         assert "schedule:Fails" in runs, runs
         said = json.loads((tmp_path / "log/audit.jsonl").read_text().splitlines()[0])
         assert said["key"] == "schedule:Fails" and said["capability"] == "command", said
+
+
+def test_one_that_cannot_even_begin_is_told_once(tmp_path: Path) -> None:
+    with webhook() as hook:
+        host = {
+            "ansible_connection": "local",
+            "ikoma_production": True,
+            "ikoma_contacts": {"platform": {"webhook": hook.url}},
+        }
+        inventory = {"all": {"hosts": {"one": host, "two": host, "other": {**host, "ikoma_production": False}}}}
+        (tmp_path / "hosts.yml").write_text(json.dumps(inventory))
+        known = site(tmp_path, play("Tick", '"* * * * * *"')) | {
+            "words": ("--schedules", "times.yml", "-i", "hosts.yml")
+        }
+        with serving(**known) as service:
+            service.until(lambda: bool(events(service, "schedule due")), SLOW_MACHINE)
+            (tmp_path / "times.yml").write_text(play("Tick", '"* * * * * *"').replace("command", "comand"))
+            service.until(lambda: len(events(service, "schedule failed")) >= 2, SLOW_MACHINE)
+            (body,) = hook.bodies
+            said = fields(body)
+            assert body["text"].startswith("P2 the schedule Tick could not begin"), body
+            assert (said["host"], said["response"]) == ("one", "within 1 hour") and "comand" in said["error"], said
+            rows = json.loads(Ikoma(tmp_path)("notifications", "list", "--json").out)
+            assert [(row["host"], bool(row["sent"])) for row in rows] == [("one", True)], rows
 
 
 def test_one_is_run_by_hand_and_wrong_ones_keep_the_server_from_starting(tmp_path: Path) -> None:
