@@ -23,7 +23,10 @@ def send(way: Way, message: Message, smtp: Mapping[str, Any]) -> None:
         "email": lambda: _mail(way.target, message, smtp),
         "command": lambda: _command(way.target, message),
     }
-    ways[way.kind]()
+    try:
+        ways[way.kind]()
+    except ValueError as error:  # a character that an address, a header or an environment cannot hold
+        raise StepError(f"the {way.kind} cannot take this message: {error}") from None
 
 
 def _webhook(url: str, message: Message) -> None:
@@ -31,10 +34,10 @@ def _webhook(url: str, message: Message) -> None:
     import urllib.error
     import urllib.request
 
-    place = urlsplit(url).hostname or "?"  # the rest of it lets anybody write
     body = json.dumps(message.as_slack(), ensure_ascii=False).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
+        place = urlsplit(url).hostname or "?"  # the rest of it lets anybody write
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             answer.read(1000)
     except urllib.error.HTTPError as error:
@@ -43,7 +46,9 @@ def _webhook(url: str, message: Message) -> None:
         raise kind(
             f"the webhook on {place} answers {error.code} {said}".rstrip(), remedy="Correct the webhook's URL."
         ) from None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (http.client.InvalidURL, ValueError):  # whose words have the whole URL
+        raise StepError("the webhook's URL makes no sense", remedy="Correct it in ikoma_contacts.") from None
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or str(error) or type(error).__name__
         raise Unavailable(f"the webhook on {place} cannot be reached: {reason}") from None
 
@@ -61,7 +66,7 @@ def _mail(addresses: tuple[str, ...], message: Message, smtp: Mapping[str, Any])
             remedy="Write ikoma_smtp: {host: …, port: 25, from: …, security: none|starttls|tls}.",
         )
     mail = EmailMessage()
-    mail["Subject"] = message.title
+    mail["Subject"] = " ".join(message.title.split())
     mail["From"] = str(smtp.get("from") or f"ikoma-play@{host}")
     mail["To"] = ", ".join(addresses)
     mail["Date"], mail["Message-ID"] = formatdate(localtime=True), make_msgid(domain="ikoma-play")

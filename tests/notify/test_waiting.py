@@ -17,7 +17,7 @@ from ikoma_play.notify.message import Message
 from ikoma_play.notify.ways import send
 from tests.notify.test_notifications import Site
 from tests.parts.platform import free_port
-from tests.parts.receivers import webhook
+from tests.parts.receivers import mail_server, webhook
 from tests.parts.serving import serving
 
 
@@ -45,6 +45,34 @@ def test_a_way_that_is_shut_is_tried_for_one_of_many(tmp_path: Path) -> None:
         assert sum(not one.error for one in done) == 20 and sum(one.shut for one in done) == 1
         rows = store.read("waiting_notifications")
         assert len(rows) == 20 and sum(row["attempts"] for row in rows) == 1
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        Way("webhook", "http://127.0.0.1:1/canary of the hook"),
+        Way("webhook", "http://[canary/"),
+        Way("webhook", "canary"),
+        Way("email", ("devs@example.org\nBcc: canary@example.org",)),
+        Way("command", ("true", "canary\0")),
+    ],
+)
+def test_what_a_way_cannot_take_is_told_and_stops_nothing(way: Way) -> None:
+    with pytest.raises(StepError) as told:
+        send(way, Message("a", "", {}), {"host": "127.0.0.1"})
+    assert not isinstance(told.value, Unavailable) and "canary" not in told.value.message, told.value.message
+
+
+def test_a_message_of_several_lines_is_mailed() -> None:
+    with mail_server(port := free_port()) as mails:
+        send(
+            Way("email", ("devs@example.org",)),
+            Message("v2 is out:\nsee there", "", {}),
+            {"host": "127.0.0.1", "port": port},
+        )
+    ((_, mail),) = mails.received
+    assert mail["Subject"] == "v2 is out: see there"
+    assert mail.get_content().splitlines()[:2] == ["v2 is out:", "see there"]
 
 
 def test_a_message_that_is_refused_does_not_shut_the_way(tmp_path: Path) -> None:
