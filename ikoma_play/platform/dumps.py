@@ -75,8 +75,7 @@ def backup(server: Server, app: str, path: str) -> Dump:
     folder, part = posixpath.dirname(path), f"{path}.{secrets.token_hex(4)}{PART}"
     on.mkdir(folder, 0o700)
     _sweep(on, folder)
-    # Made first for its owner alone: what comes in must not be readable for a moment.
-    on.demand(Command(("install", "-m", "600", "/dev/null", part), changes=True), f"{part} cannot be written")
+    on.write(part, b"", 0o600)  # for its owner alone: what comes in must not be readable for a moment
     try:
         on.progress(Progress(f"dumping {app}"))
         argv = tools.argv("pg_dump", *_OPTIONS, "--dbname", app)

@@ -64,7 +64,7 @@ class LocalTransport(Transport):
         with told("write", path):
             if os.path.isdir(path) and not os.path.islink(path):
                 raise StepError(f"cannot write {path}: it is a directory", remedy="Name a file.")
-            before = self.stat(path)
+            before = self._seen(path)
             if before is not None and before.kind != "file":
                 before = None
             beside, descriptor = new_beside(folder, name)
@@ -89,13 +89,16 @@ class LocalTransport(Transport):
 
     def stat(self, path: str, follow: bool = False) -> Stat | None:
         with told("look at", path):
-            try:
-                found = os.stat(path) if follow else os.lstat(path)
-            except OSError as error:
-                if error.errno in NOT_THERE:
-                    return None
-                raise
-            return self._described(path, found)
+            return self._seen(path, follow)
+
+    def _seen(self, path: str, follow: bool = False) -> Stat | None:
+        try:
+            found = os.stat(path) if follow else os.lstat(path)
+        except OSError as error:
+            if error.errno in NOT_THERE:
+                return None
+            raise
+        return self._described(path, found)
 
     def scan(self, path: str, recurse: bool = False) -> Sequence[Stat]:
         found: list[Stat] = []

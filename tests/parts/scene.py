@@ -86,7 +86,7 @@ class Scene:
     def state(self) -> dict[str, Any]:
         root = self.sandbox.root
         found = {f"{name}/{path}": what for name in KEPT for path, what in tree(root / name).items()}
-        names, told = rows(self.sandbox.on.host, APP)
+        names, told = rows(self.sandbox.on.host, APP) if self.sandbox.cluster.running() else ([], "")
         states = self.sandbox.supervisor.states()
         services = {name: state.up for name, state in states.items() if name.startswith(f"{APP}.")}
         with sqlite3.connect(root / "journal.db") as journal:
@@ -141,6 +141,8 @@ class Scene:
         self.kept = {**getattr(self, "kept", {}), name: (programs, running)}
 
     def put_back(self, name: str) -> None:
+        if not self.sandbox.cluster.running():
+            self("exec", "platform.up", expect=0)
         supervisor = self.sandbox.supervisor
         programs, running = self.kept[name]
         for one in supervisor.programs():
