@@ -311,6 +311,8 @@ class Block(Struct, frozen=True):
     rollback: tuple[Node, ...] | None = None
     atomic: Any = False
     role: RoleRef | None = None  # set when the block is one use of a role
+    use: tuple[str, ...] = ()  # what tells this use from others
+    again: bool = True  # it runs though the same use was done before
 
 
 Node = Step | Block

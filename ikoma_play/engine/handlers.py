@@ -7,26 +7,39 @@ from collections.abc import Sequence
 from itertools import groupby
 from threading import Lock
 
+from msgspec import Struct
+
 from ..errors import IkomaError
-from ..language.templating import Templar
+from ..language.templating import Layer, Templar
 from ..model import Node, Step
 from .hosts import Frame, HostRun
 from .stage import Stage
 
 
+class Handler(Struct, frozen=True):
+    """A handler, with the layers of the includes that its role came by."""
+
+    step: Step
+    params: tuple[Layer, ...]
+
+
 class Handlers:
-    """The handlers of one play; those of roles that are included later join at the end."""
+    """The handlers of one play; those of roles that are included later join at the end, once for each way they came."""
 
     def __init__(self, play: Stage, nodes: Sequence[Node]) -> None:
         self.play = play
-        self.steps: list[Step] = []
+        self.all: list[Handler] = []
+        self._known: set[tuple[int, str]] = set()
         self._lock = Lock()
         self.add(nodes)
 
-    def add(self, nodes: Sequence[Node]) -> None:
+    def add(self, nodes: Sequence[Node], params: tuple[Layer, ...] = ()) -> None:
+        came = repr([layer.values for layer in params])
         with self._lock:
-            known = set(map(id, self.steps))
-            self.steps += [step for step in _flat(nodes) if id(step) not in known]
+            for step in _flat(nodes):
+                if (id(step), came) not in self._known:
+                    self._known.add((id(step), came))
+                    self.all.append(Handler(step, params))
 
     def notify(self, host: HostRun, name: str) -> bool:
         """Remember the name on a host; False when nothing has it. What it calls is settled when handlers run."""
@@ -37,39 +50,49 @@ class Handlers:
 
     def _called(self, name: str, host: HostRun) -> list[int]:
         """The numbers of the handlers that a name calls: the one of this name, and all that listen to it."""
-        named = next((number for number in self._search_order() if self._is_called(self.steps[number], name, host)), -1)
-        return [number for number, step in enumerate(self.steps) if number == named or name in step.listen]
+        order = self._search_order()
+        named = next((number for number in order if self._is_called(self.all[number], name, host)), None)
+        found = {} if named is None else {named: ""}
+        heard: set[str] = set()
+        for number in order:
+            if name in self.all[number].step.listen:
+                own = self._name(self.all[number], host)
+                if own == "" or own not in heard:
+                    found[number] = own
+                heard.add(own)
+        return list(found)
 
     def _search_order(self) -> list[int]:
         """Where several handlers have one name: the play's own before those of roles, later roles before
         earlier ones, and the first of each."""
-        numbers = range(len(self.steps))
-        return [
-            number
-            for _, group in reversed(
-                [(key, list(of)) for key, of in groupby(numbers, lambda n: id(self.steps[n].role))]
-            )
-            for number in group
-        ]
+
+        def came(number: int) -> tuple[int, int]:
+            return id(self.all[number].step.role), id(self.all[number].params)
+
+        groups = [list(group) for _, group in groupby(range(len(self.all)), came)]
+        return [number for group in reversed(groups) for number in group]
 
     def nearest(self, name: str) -> str | None:
-        known = [each for step in self.steps for each in (step.name, *step.listen) if each]
+        known = [each for one in self.all for each in (one.step.name, *one.step.listen) if each]
         return next(iter(difflib.get_close_matches(name, known, 1)), None)
 
-    def _is_called(self, step: Step, name: str, host: HostRun) -> bool:
-        own = step.name
-        if "{{" in own:
-            try:
-                own = str(Templar(host.variables.view(self.play.variables, step)).render(own))
-            except IkomaError:
-                return False
-        role = step.role.name if step.role else ""
-        return own != "" and name in (own, f"{role} : {own}" if role else own)
+    def _name(self, handler: Handler, host: HostRun) -> str:
+        """The handler's name on a host, "" where it has none there."""
+        step = handler.step
+        if "{{" not in step.name:
+            return step.name
+        try:
+            return str(Templar(host.variables.view(self.play.variables, step, handler.params)).render(step.name))
+        except IkomaError:
+            return ""
+
+    def _is_called(self, handler: Handler, name: str, host: HostRun) -> bool:
+        own, role = self._name(handler, host), handler.step.role
+        return own != "" and name in (own, f"{role.name} : {own}" if role else own)
 
     def flush(self, hosts: Sequence[HostRun], forced: bool = False) -> dict[str, HostRun]:
         """Run what was notified on these hosts; gives the hosts that fail by it. `forced` takes failed ones too."""
         failed: dict[str, HostRun] = {}
-        frame = Frame(kind="handler")
         due: dict[int, dict[str, HostRun]] = {}  # by number, those that are to run and where
 
         def settle() -> None:
@@ -83,7 +106,8 @@ class Handlers:
             for number in sorted(due):
                 on = [host for host in due.pop(number).values() if host.name not in failed and (host.going or forced)]
                 if on:
-                    failed |= self.play.walk((self.steps[number],), on, frame, forced)
+                    handler = self.all[number]
+                    failed |= self.play.walk((handler.step,), on, Frame(handler.params, "handler"), forced)
                 settle()
         for host in failed.values():
             host.notified.clear()

@@ -28,6 +28,11 @@ class Tally(Struct):
     rollback_failed: int = 0
     seconds: float = 0.0
 
+    @property
+    def ran(self) -> int:
+        """How many steps were not skipped."""
+        return self.ok + self.failed + self.rescued
+
     def recap(self) -> HostRecap:
         return HostRecap(**asdict(self))
 
@@ -73,6 +78,7 @@ class HostRun:
         self.ended = False  # meta: end_host and its kin, until the play ends
         self.over = False  # the run is to be undone, and had come no further here
         self.ended_role: RoleRef | None = None  # meta: end_role, the use of a role that is over here
+        self.roles: set[tuple[str, ...]] = set()  # uses of roles that are done here, until the play ends
         self.notified: dict[str, None] = {}  # names that call handlers
         self.undo: list[Undo] = []
         self.open: list[Undo] = []  # of blocks and roles that are being worked on

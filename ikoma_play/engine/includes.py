@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from ..errors import IkomaError, NotFound
 from ..language import load_role, load_steps
 from ..language.templating import Layer
-from ..model import Host, Node, Step
+from ..model import Block, Host, Node, Step
 from . import outcomes
 from .calls import Call
 from .hosts import HostRun
@@ -26,6 +26,7 @@ class Brought(Struct, frozen=True):
 
     key: tuple[Any, ...]
     nodes: tuple[Node, ...]
+    handlers: tuple[Node, ...]
     layers: tuple[Layer, ...]
 
 
@@ -35,8 +36,7 @@ class Includes:
     def __init__(self, play: Stage) -> None:
         self.play = play
         self.run = play.run
-        self._used: set[tuple[Any, ...]] = set()
-        self._read: dict[tuple[Any, ...], tuple[Node, ...]] = {}
+        self._read: dict[tuple[Any, ...], tuple[tuple[Node, ...], tuple[Node, ...]]] = {}
         self._lock = Lock()
 
     def bring(self, call: Call, done: Done) -> tuple[Done, list[Brought]]:
@@ -72,24 +72,15 @@ class Includes:
             wanted: tuple[Any, ...] = ("tasks", self._path(call, str(result["include"])))
         else:
             wanted = ("role", result["include_role"], tuple(sorted(result["parts"].items())), result["public"])
-            if self._was_used(call, wanted, names) and not result["again"]:
-                return Brought(("nothing", id(step)), (), ())
-        key = (*wanted, id(step), json.dumps(names, sort_keys=True, default=str))
+        turn = (json.dumps(names, sort_keys=True, default=str),) if names else ()
         with self._lock:
             read = (*wanted, id(step))
             if read not in self._read:
                 self._read[read] = self._load(step, wanted)
-            return Brought(key, self._read[read], layers)
-
-    def _was_used(self, call: Call, wanted: tuple[Any, ...], names: Any) -> bool:
-        """Whether this host has had the same use of a role by an include before."""
-        step = call.step
-        parts = [part for part in wanted[2] if part[0] != "validate"]
-        use = (call.host.name, wanted[1], repr(parts), repr((step.given_vars, step.when, sorted(step.tags), names)))
-        with self._lock:
-            known = use in self._used
-            self._used.add(use)
-        return known
+            nodes, handlers = self._read[read]
+        if wanted[0] == "role":
+            nodes = _in_turn(nodes, turn, result["again"])
+        return Brought((*read, *turn), nodes, handlers, layers)
 
     def _path(self, call: Call, name: str) -> str:
         try:
@@ -97,9 +88,10 @@ class Includes:
         except NotFound:
             return name  # the language knows further places, and how to say that it is nowhere
 
-    def _load(self, step: Step, wanted: tuple[Any, ...]) -> tuple[Node, ...]:
+    def _load(self, step: Step, wanted: tuple[Any, ...]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+        """The nodes and handlers that are wanted."""
         if wanted[0] == "tasks":
-            return load_steps(wanted[1], self.run.tools, inherit=step.outer or step)
+            return load_steps(wanted[1], self.run.tools, inherit=step.outer or step), ()
         _, name, parts, public = wanted
         role = load_role(
             name,
@@ -109,11 +101,10 @@ class Includes:
             playbook_dir=self.run.playbook_dir,
             **dict(parts),
         )
-        self.play.handlers.add(role.handlers)
         self.play.variables.used(role.roles)
         if public:
             self.play.variables.publish(role.roles)
-        return (role.block,)
+        return (role.block,), role.handlers
 
     # --- add_host, group_by ---
 
@@ -141,3 +132,12 @@ class Includes:
         elif "add_group" in result:
             for group in (result["add_group"], *result["parent_groups"]):
                 run.added_groups.setdefault(group, []).append(host.name)
+
+
+def _in_turn(nodes: tuple[Node, ...], turn: tuple[str, ...], again: bool) -> tuple[Node, ...]:
+    """What a role brought (last its own block, maybe in one with those it needs) as one turn of a loop has it."""
+    *needed, last = nodes
+    assert isinstance(last, Block)
+    if last.role is None:
+        return (*needed, replace(last, steps=_in_turn(last.steps, turn, again)))
+    return (*needed, replace(last, use=(*last.use, *turn), again=again))

@@ -56,6 +56,7 @@ class PlayRun:
         for host in hosts:
             host.ended, host.ended_role = False, None
             host.notified.clear()
+            host.roles.clear()
         batches = list(self._batches(hosts, templar)) or [[]]
         for turn, batch in enumerate(batches):
             self.batch = [host for host in batch if not (host.failed or host.unreachable)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from ..language.templating import Layer
 from ..language.variables import PlayVariables
 from ..model import Node, Step
 from .hosts import Frame, HostRun
@@ -19,8 +20,8 @@ Failed = dict[str, HostRun]
 class Notified(Protocol):
     """The handlers of a play."""
 
-    def add(self, nodes: Sequence[Node]) -> None:
-        """Handlers of a role that was included."""
+    def add(self, nodes: Sequence[Node], params: tuple[Layer, ...]) -> None:
+        """Handlers of a role that was included, with the layers of the includes around it."""
 
     def notify(self, host: HostRun, name: str) -> bool:
         """Mark what this name calls on a host; False when nothing has the name."""

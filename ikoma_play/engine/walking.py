@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
+
+from msgspec.structs import replace
 
 from ..errors import Interrupted
 from ..language.templating import Templar
@@ -40,12 +43,22 @@ class Walk:
             if self.run.stopping.is_set():
                 raise Interrupted("the run was interrupted")
             if isinstance(node, Block):
-                failed |= self._block(node, active, frame, forced)
+                failed |= self._use(node, active, frame, forced)
             else:
                 failed |= self._step(node, active, frame, forced)
         return failed
 
     # --- blocks ---
+
+    def _use(self, block: Block, hosts: list[HostRun], frame: Frame, forced: bool) -> Failed:
+        """A block, unless it is the use of a role that a host has had and may not have again."""
+        due = [host for host in hosts if block.again or block.use not in host.roles]
+        before = {host.name: host.tally.ran for host in due}
+        failed = self._block(block, due, frame, forced) if due else {}
+        for host in due:
+            if block.use and host.name not in failed and host.tally.ran > before[host.name]:
+                host.roles.add(block.use)
+        return failed
 
     def _block(self, block: Block, hosts: list[HostRun], frame: Frame, forced: bool) -> Failed:
         opened = rollback.opened(self.play, hosts, block, frame)
@@ -133,12 +146,20 @@ class Walk:
         """Run what includes brought: equal ones on all their hosts together, in the order they came up."""
         groups: dict[Any, tuple[Any, list[HostRun]]] = {}
         for host, includes in zip(hosts, brought, strict=True):
+            times: Counter[Any] = Counter()  # a host may ask for the same more than once, with other things between
             for include in includes:
-                groups.setdefault(include.key, (include, []))[1].append(host)
+                times[include.key] += 1
+                groups.setdefault((include.key, times[include.key]), (include, []))[1].append(host)
         fallen: Failed = {}
-        for include, members in groups.values():
+        coming = [
+            (include, members, replace(frame, params=(*frame.params, *include.layers), depth=frame.depth + 1))
+            for include, members in groups.values()
+        ]
+        for include, _, inside in coming:
+            if include.handlers:
+                self.play.handlers.add(include.handlers, inside.params)
+        for include, members, inside in coming:
             active = [host for host in members if host.name not in fallen and host.name not in failed]
-            inside = Frame((*frame.params, *include.layers), frame.kind, frame.rescued, frame.keep, frame.depth + 1)
             if active:
                 fallen |= self.nodes(include.nodes, active, inside, forced)
         return fallen

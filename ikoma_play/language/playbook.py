@@ -77,7 +77,6 @@ def load_role(
     defaults_from: str = "main",
     handlers_from: str = "main",
     validate: bool = True,
-    params: Mapping[str, Any] | None = None,
 ) -> LoadedRole:
     """A role that `inherit`, an include_role step, brings. Raises FaultsFound."""
     reading = Reading(tools, search, playbook_dir)
@@ -85,13 +84,13 @@ def load_role(
     use = RoleUse(
         name,
         position_of(inherit.args.get("name"), inherit.position),
-        params=params or {},
         phase=inherit.name,
         tasks_from=tasks_from,
         vars_from=vars_from,
         defaults_from=defaults_from,
         handlers_from=handlers_from,
-        repeatable=True,
+        again=True,
+        vars=inherit.given_vars,
         validate=validate,
     )
     nodes = reader.use(use, _handed_down(inherit))

@@ -38,7 +38,8 @@ class RoleUse(Struct, frozen=True):
     vars_from: str = "main"
     defaults_from: str = "main"
     handlers_from: str = "main"
-    repeatable: bool = False  # may run again although the same use was there before
+    again: bool | None = None  # may run again, as a step says that uses it; None: listed, so the role's meta says it
+    vars: Mapping[str, Any] = EMPTY  # of that step
     public: bool = True
     needed: bool = False  # a dependency of the role around it
     validate: bool = True  # begin with the check of its arguments, where the role declares them
@@ -82,7 +83,8 @@ class RoleReader:
             vars_from=args.get("vars_from") or "main",
             defaults_from=args.get("defaults_from") or "main",
             handlers_from=args.get("handlers_from") or "main",
-            repeatable=args.get("allow_duplicates") is not False,
+            again=args.get("allow_duplicates") is not False,
+            vars=said.get("vars") or EMPTY,
             public=args.get("public") is not False,
             validate=not said_no(args.get("rolespec_validate")),
         )
@@ -91,7 +93,7 @@ class RoleReader:
     def _entry(self, entry: Any, around: Any) -> RoleUse | None:
         """An entry of `roles:` or of a role's dependencies."""
         if isinstance(entry, str) and entry.strip():
-            return RoleUse(str(entry), position_of(entry, around), repeatable=False)
+            return RoleUse(str(entry), position_of(entry, around))
         if not isinstance(entry, Entries):
             self.faults.add("wrong-type", f"a role is a name or a mapping, not {what_it_is(entry)}", entry,
                             otherwise=around)  # fmt: skip
@@ -123,8 +125,11 @@ class RoleReader:
             return ()
         outer = level.within(use.said, variables=False)
         about = self._about(path)
-        if self._was_used(use, path, outer) and not (use.repeatable or about.get("allow_duplicates") is True):
+        key = _key(use, path, outer)
+        again = about.get("allow_duplicates") is True if use.again is None else use.again
+        if use.again is None and not again and key in self._used:
             return ()
+        self._used.add(key)
         name = os.path.basename(path.rstrip("/"))
         ref = RoleRef(
             name=name,
@@ -147,7 +152,7 @@ class RoleReader:
         position = position_of(use.at) or Position(shown_path(path), 1)
         if use.validate and (check := _check(use, ref, inside, position, self.reading.files)):
             steps = (check, *steps)
-        return (*nodes, Block(steps, position, use.phase or name, rollback=rollback, role=ref))
+        return (*nodes, Block(steps, position, use.phase or name, rollback=rollback, role=ref, use=(key,), again=again))
 
     def _suspect(self, ref: RoleRef, about: Mapping[str, Any]) -> None:
         """A misspelt keyword of a role cannot be told from a variable, save where the role knows the variable."""
@@ -157,14 +162,6 @@ class RoleReader:
             if key not in ref.defaults and (remedy := did_you_mean(str(key), LEVELS[ROLE])):
                 text = f"'{key}' is no keyword of a role, so it is taken for a variable"
                 self.faults.add("suspicious-parameter", text, key, remedy, warning=True)
-
-    def _was_used(self, use: RoleUse, path: str, outer: Level) -> bool:
-        conditions = (outer.fields.get("when", ()), sorted(outer.fields.get("tags", ())))
-        key = repr((path, use.tasks_from, dict(use.params), use.said.get("vars"), conditions))
-        if key in self._used:
-            return True
-        self._used.add(key)
-        return False
 
     def _dependencies(self, about: Mapping[str, Any], inside: Level) -> tuple[Node, ...]:
         dependencies = about.get("dependencies")
@@ -275,6 +272,14 @@ class RoleReader:
         known = [entry.partition(".")[0] for entry in os.listdir(folder)] if os.path.isdir(folder) else []
         text = f"the role '{os.path.basename(path)}' has no file {kind}/{name}"
         self.faults.add("missing-file", text, at, did_you_mean(name, known))
+
+
+def _key(use: RoleUse, path: str, outer: Level) -> str:
+    """What tells a use of a role from others. Of one by a step its conditions make no difference, as in Ansible."""
+    if use.again is None:
+        conditions = (outer.fields.get("when", ()), sorted(outer.fields.get("tags", ())))
+        return repr((path, dict(use.params), use.said.get("vars"), conditions))
+    return repr((path, use.tasks_from, use.vars_from, use.defaults_from, use.handlers_from, dict(use.vars)))
 
 
 def _check(use: RoleUse, ref: RoleRef, inside: Level, position: Position, files: dict[str, None]) -> Step | None:

@@ -193,7 +193,8 @@ class StepReader:
         handed = level.within({"vars": said["vars"]}) if said.get("vars") else level
         if isinstance(apply, Entries):
             handed = handed.within(keyword_values(apply, BLOCK, self.faults))
-        return Step(call.name, call.args, entry.position, said.get("name", ""), **handed.fields)
+        given = said.get("vars") or EMPTY
+        return Step(call.name, call.args, entry.position, said.get("name", ""), given_vars=given, **handed.fields)
 
     def _loop(self, entry: Entries, said: Mapping[str, Any]) -> Loop | None:
         kinds = [key for key in entry if key == "loop" or (isinstance(key, str) and key.startswith("with_"))]
