@@ -35,6 +35,7 @@ Function = TypeVar("Function", bound=Callable[..., Outcome])
 CACHEABLE = "_ansible_facts_cacheable"  # key of a result: the variables that it sets are facts of the host too
 Record = Mapping[str, Any]
 """What a tool wrote down before it changed something: plain JSON without secrets."""
+CALL = "call"  # in the place of a number in the name under which a single call keeps what it changes
 INTENDED = "intended"  # beside such a record in the journal: nothing was changed, but something may be kept
 
 
@@ -81,7 +82,7 @@ class Undo(Struct, frozen=True):
     """How what a tool does is undone: `rollback: auto`.
 
     `capture(on, at, **arguments)` is called before the tool, with the tool's arguments (without its scope). It
-    keeps what is about to change on the host, under the name `at` (RUN/NUMBER), and gives the record that
+    keeps what is about to change on the host, under the name `at` (RUN/NUMBER-…), and gives the record that
     `revert` needs and nothing else: the record goes into the journal, and another process may undo by it.
     `intend`, called before that, gives a record for `forget`, should the process die while it keeps things.
     `revert(on, record, undoing)` makes things as they were, whether the tool did all of its work, a part or

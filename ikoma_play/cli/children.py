@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from .. import language
 from ..errors import FaultsFound, IkomaError, NotFound, Unavailable, UsageError
+from ..journal.again import asked
 from ..language import Inventory
 from ..model import Access, Block, Node, Play, Step
 from ..spelling import did_you_mean
@@ -59,10 +60,13 @@ class Children:
         return hosts_of([play for book in loaded.playbooks for play in book.plays], loaded.inventory, limit)
 
     def access_of(self, row: Row) -> Access:
+        if call := asked(row).get("call"):
+            tool = TOOLS.find(call["tool"])
+            return tool.access if tool is not None else Access.ADMIN
         try:
             return _access_of(json.loads(row["playbooks"]))
         except IkomaError:
-            return Access.ADMIN  # not as it was any more, or one call of a tool
+            return Access.ADMIN  # not as it was any more
 
     def new_id(self) -> str:
         from ..engine.state import run_id

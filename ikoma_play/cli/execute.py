@@ -58,7 +58,7 @@ def command(name: str, words: tuple[str, ...], **given: Any) -> int:
     )
     gc.freeze()  # what is there by now stays to the end
     gc.enable()
-    about = journaling.about_call(tool, given["inventory"])
+    about = journaling.about_call(tool, hosts, given, chosen.extra_vars)
     with (
         journaling.journal(about, given["lock_timeout"], keep=tool.changes and not given["dry"]) as journal,
         audits.kept([hosts], inventory, chosen.extra_vars, changes=tool.changes, dry=given["dry"]) as audit,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from .. import shipped
+from ..engine.masking import without_password
 from ..errors import JournalError, UsageError
 from ..events import Observer
 from ..model import EMPTY
@@ -56,12 +57,9 @@ def about(
     `more` is kept beside them."""
     read = (file for playbook in loaded.playbooks for file in (playbook.path, *playbook.files))
     files = dict.fromkeys(str(Path(file).absolute()) for file in read)
-    kept = {name: value for name, value in given.items() if name not in _NOT_KEPT}
-    kept["extra_vars"] = [options.without_secrets(value) for value in given["extra_vars"]]
-    kept["directory"] = str(Path.cwd())
     inventories = sources.inventories(given["inventory"])
     files |= dict.fromkeys(str(Path(path).absolute()) for path in inventories if _is_kept(path))
-    asked = {"command": list(command_line), "given": kept, **more}
+    asked = {"command": list(command_line), "given": _kept(given), **more}
     return Asked(inventories, asked, loaded.variables, list(files), past)
 
 
@@ -69,9 +67,18 @@ def _is_kept(inventory: str) -> bool:
     return Path(inventory).is_file() and Path(inventory) != shipped.inventory()
 
 
-def about_call(tool: Tool, inventory: Sequence[str]) -> Asked:
+def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they are kept, to go on with or to undo by them."""
+    kept = {name: value for name, value in given.items() if name not in _NOT_KEPT}
+    extra_vars = [options.without_secrets(value) for value in given["extra_vars"]]
+    return {**kept, "extra_vars": extra_vars, "directory": str(Path.cwd())}
+
+
+def about_call(tool: Tool, hosts: str, given: Mapping[str, Any], variables: Mapping[str, Any]) -> Asked:
     """Arguments are among the steps of a run, masked."""
-    return Asked(sources.inventories(inventory), {"command": ["ikoma-play", "exec", tool.name]})
+    call = {"tool": tool.name, "hosts": hosts, **_kept(given)}
+    asked = {"command": ["ikoma-play", "exec", tool.name], "call": call}
+    return Asked(sources.inventories(given["inventory"]), asked, variables)
 
 
 class Kept:
@@ -84,8 +91,11 @@ class Kept:
         self.store = opened()
 
     @contextmanager
-    def call(self, tool: Tool, key: str, request: str, keep: bool = False) -> Iterator[Journal]:
-        """The journal for one call by the holder of a key; for a tool that only looks, none unless it is to `keep`."""
+    def call(
+        self, tool: Tool, host: str, here: Mapping[str, Any], key: str, request: str, keep: bool = False
+    ) -> Iterator[Journal]:
+        """The journal for one call by the holder of a key; for a tool that only looks, none unless it is to `keep`.
+        `here` are the variables that the server adds to the host's own."""
         if not (tool.changes or keep):
             yield Journal()
             return
@@ -93,7 +103,9 @@ class Kept:
         from ..journal.locks import Locks
         from ..journal.recorder import About, Recorder
 
-        asked = {"command": ["POST", f"/execute/{tool.name}"], "key": key, "request": request}
+        call = {"tool": tool.name, "hosts": host, **_kept({"extra_vars": ()})}
+        call["here"] = {name: value for name, value in here.items() if without_password(str(value)) == value}
+        asked = {"command": ["POST", f"/execute/{tool.name}"], "key": key, "request": request, "call": call}
         recorder = Recorder(self.store, About(self._inventory, asked, who=key))
         try:
             yield Journal((recorder,), Locks(self.store, self._patience, recorder.note, key))

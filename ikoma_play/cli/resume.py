@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import engine, language
 from ..errors import UsageError
 from ..events import Report
+from ..model import Position
+from ..tool import INTENDED
 from ..tools import TOOLS
 from . import faults, journaling, loading, options, sources, status
 from .options import MASKED
@@ -61,24 +64,37 @@ def resume(run: str | None, **given: Any) -> int:
 @click.command("rollback")
 @_taken
 def rollback(run: str | None, **given: Any) -> int:
-    """Undo a run, whatever became of it, by its rollback handlers in reverse order; without RUN the newest."""
+    """Undo a run, whatever became of it, by its rollback handlers in reverse order; without RUN the newest.
+
+    So is a single call (exec, POST /execute) of a tool that knows how it is undone: ikoma-play tools TOOL says how.
+    """
     return status.of_undoing(go_on(run, given, undo=True))
 
 
 def go_on(name: str | None, given: dict[str, Any], undo: bool, behalf: Behalf | None = None) -> Report:
     """Resume or undo a run; `given` are the options of `resume` by name."""
     from ..journal import again
+    from ..journal.past import Past
 
-    past = _past(name, undo)
-    asked = again.asked(past.row)
-    _demand_place(asked, past.run)
-    settings = {**of_options(), **asked["given"], **{each: given[each] for each in _TAKEN}}
-    kept = [*asked["given"]["extra_vars"], *([json.dumps(REHEARSING)] if asked["given"].get("rehearse") else [])]
-    settings["extra_vars"] = _extra_vars(past.row, kept, given["extra_vars"])
-    loaded = loading.load(settings["playbooks"], settings["inventory"], settings["extra_vars"], settings["schedule"])
+    row, steps = _rows(name, undo)
+    asked = again.asked(row)
+    call = asked.get("call")
+    before = call or asked["given"]
+    _demand_place(before, row["id"])
+    settings = {**of_options(), **before, **{each: given[each] for each in _TAKEN}}
+    kept = [*before["extra_vars"], *([json.dumps(REHEARSING)] if before.get("rehearse") else [])]
+    settings["extra_vars"] = _extra_vars(row, kept, given["extra_vars"])
+    if call:
+        settings |= {"inventory": json.loads(row["inventory"]), "limit": None}
+        steps, loaded = _of_call(row, steps, call, settings["extra_vars"])
+    else:
+        loaded = loading.load(
+            settings["playbooks"], settings["inventory"], settings["extra_vars"], settings["schedule"]
+        )
     if loaded.warnings and not given["as_json"]:
         faults.show(loaded.warnings)
-    _ask_of_differences(past.row, loaded.variables, given["yes"])
+    _ask_of_differences(row, loaded.variables, given["yes"])
+    past = Past(row, steps, undo)
     past.answers = _answers(past, given["unfinished"])
     if undo:
         settings["no_rollback"] = False
@@ -97,18 +113,41 @@ def of_options() -> dict[str, Any]:
     return dict(command.make_context("run", [], resilient_parsing=True).params)
 
 
-def _past(name: str | None, undo: bool) -> Past:
-    from ..journal import again, past
+def _rows(name: str | None, undo: bool) -> tuple[Row, Sequence[Row]]:
+    """The run and its steps. Raises UsageError where it cannot be gone on with or undone."""
+    from ..journal import again
 
     with closing(journaling.existing()) as store:
         row = again.find(store, name)
         (again.demand_undoable if undo else again.demand_resumable)(row)
-        return past.Past(row, store.read("steps_of", run=row["id"]), undo)
+        return row, store.read("steps_of", run=row["id"])
 
 
-def _demand_place(asked: Mapping[str, Any], run: str) -> None:
+def _of_call(
+    row: Row, steps: Sequence[Row], call: Mapping[str, Any], extra_vars: Sequence[str]
+) -> tuple[Sequence[Row], loading.Loaded]:
+    """A single call as a run of one step, with the rows that belong to that. Raises UsageError where there is nothing
+    to undo."""
+    tool, run = TOOLS.find(call["tool"]), row["id"]
+    if tool is None or tool.undo is None:
+        why = f": {tool.lasting}" if tool is not None and tool.lasting else ""
+        raise UsageError(
+            f"run {run} was a call of {call['tool']}, which cannot be undone by itself{why}",
+            remedy=f"See what it did: ikoma-play runs show {run}",
+        )
+    if all(each.get(INTENDED) for step in steps for each in json.loads(step["undo"] or "[]")):
+        warnings = [said for step in steps for said in json.loads(step["outcome"] or "{}").get("warnings", ())]
+        why = next((said for said in warnings if "cannot be undone" in said), f"{tool.name} changed nothing")
+        raise UsageError(f"of run {run} there is nothing to undo: {why}")
+    origin = Position(json.loads(row["playbooks"])[0], 1)
+    playbook, steps = engine.recalled(tool.name, call["hosts"], origin, steps)
+    inventory = language.load_inventory(json.loads(row["inventory"]))
+    return steps, loading.Loaded((playbook,), inventory, sources.extra_vars(extra_vars), ())
+
+
+def _demand_place(before: Mapping[str, Any], run: str) -> None:
     """Relative paths mean what they meant. Raises UsageError."""
-    directory = Path(asked["given"].get("directory", "."))
+    directory = Path(before.get("directory", "."))
     if directory.is_dir() and not directory.samefile(Path.cwd()):
         raise UsageError(f"run {run} was started in {directory}", remedy=f"Go there first: cd {directory}")
 

@@ -150,6 +150,7 @@ def run_options(given: dict[str, Any], variables: Any, asking: Asking) -> engine
         become_method=given["become_method"],
         become_password=become,
         verbosity=given["verbosity"],
+        here=given.get("here", EMPTY),
         play_home=str(shipped.playbooks()),
         connection=options.connection_vars(given, login),
         roles_path=tuple(sources.roles_path()),

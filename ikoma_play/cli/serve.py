@@ -224,7 +224,7 @@ def _parts(
 
     return Parts(
         inventory, TOOLS, roads.connect, is_local,
-        lambda tool, key, request, keep: journal.call(tool, key.name, request, keep),
+        lambda tool, host, here, key, request, keep: journal.call(tool, host, here, key.name, request, keep),
         audit, lambda: environment.latest.host_variables, str(shipped.playbooks()), own, dry,
         lambda: environment.latest.places,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
     run(playbooks, inventory, tools, options, observers, connect) -> Report
     call(tool, arguments, hosts, …) -> Report, finished steps            a playbook of one step
+    recalled(tool, hosts, origin, rows) -> Playbook, rows                such a call again, for undoing it
     plan(playbooks, inventory, tools, options) -> list[PlannedStep]      no host touched
 
 Each is imported when it is first asked for: a check needs no more of the engine than its tools. `run` and
@@ -11,13 +12,14 @@ Each is imported when it is first asked for: a check needs no more of the engine
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .options import Confirm, Options
     from .plan import PlannedStep, plan
     from .run import run
-    from .single import call
+    from .single import call, recalled
     from .standing import Standing
 
 _PLACES = {
@@ -27,16 +29,18 @@ _PLACES = {
     "plan": "plan",
     "run": "run",
     "call": "single",
+    "recalled": "single",
     "Standing": "standing",
 }
 
-__all__ = ["Confirm", "Options", "PlannedStep", "Standing", "call", "plan", "run"]
+__all__ = ["Confirm", "Options", "PlannedStep", "Standing", "call", "plan", "recalled", "run"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = importlib.import_module(f".{_PLACES[name]}", __name__)
-    # All names of the module at once: importing it has put the module itself where `run` or `plan` belongs.
-    globals().update({each: getattr(found, each) for each, place in _PLACES.items() if place == _PLACES[name]})
+    importlib.import_module(f".{_PLACES[name]}", __name__)
+    # All names that are known now: importing has put the modules themselves where `run` or `plan` belong.
+    known = {each: sys.modules.get(f"{__name__}.{place}") for each, place in _PLACES.items()}
+    globals().update({each: getattr(place, each) for each, place in known.items() if place is not None})
     return globals()[name]

@@ -9,11 +9,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ..errors import IkomaError, JournalError, TemplateFailed
+from ..errors import IkomaError, JournalError, StepError, TemplateFailed
 from ..events import Event, Memory, StepFinished, StepProgress, StepRetried, StepStarted, UndoRecorded
 from ..language.templating import Layer, Templar, Variables
 from ..model import EMPTY, Failure, Outcome, Progress, Retry, Status
-from ..tool import CACHEABLE, INTENDED, Undoing
+from ..tool import CACHEABLE, CALL, INTENDED, Undoing
 from ..transport.base import Transport
 from . import loops, outcomes, reach, undoing
 from .approving import asking
@@ -245,8 +245,8 @@ class Call:
         way = reach.road(run, self.host, self.step, templar, dry, delegate, detached=detached)
         way.progress = self._progress
         self._way, self._before = way, way.round_trips
-        auto = self.step.auto_rollback and not dry and not self._captured and self.frame.kind != "rollback"
-        kept = dict(kwargs) if auto else None
+        auto = (self.step.auto_rollback or run.options.single) and self.frame.kind != "rollback"
+        kept = dict(kwargs) if auto and not dry and not self._captured else None
         if prepared.scoped:
             diff = run.options.diff if self.step.diff is None else truth(self.step.diff, templar)
             when = Undoing(run.late, self.host.tally.rollback_failed > 0)
@@ -254,9 +254,10 @@ class Call:
             kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets, when, asked)
         if not dry:
             run.held.application(prepared.tool, way.host, values)
+        lost = ""
         with way.one_step():
             if kept is not None:
-                self._capture(way, kept, delegate)
+                lost = self._capture(way, kept, delegate)
             touched, self.touched = self.touched, True
             if detached is not None and not prepared.tool.detaches:
 
@@ -267,24 +268,33 @@ class Call:
             else:
                 done = outcomes.of_outcome(called_in_time(prepared.tool.function, way, kwargs))
             self.touched = touched or done.changed or done.failed
+        if lost and done.changed:
+            done = replace(done, outcome=replace(done.outcome, warnings=(*done.outcome.warnings, lost)))
         if self.hidden:
             run.secrets.add_hidden(done.outcome.result)
         return done
 
-    def _capture(self, way: Transport, arguments: Mapping[str, Any], delegate: str | None) -> None:
+    def _capture(self, way: Transport, arguments: Mapping[str, Any], delegate: str | None) -> str:
         """Have the tool keep what it is about to change, and write down how that is undone. From then on it is
         among what is undone on the host, so that a step that fails half-way is undone too. Raises what keeps it
-        from that: then nothing must be changed."""
+        from that: then nothing must be changed. For a single call, which nobody asked to be undone, gives that."""
         undo = self.prepared.tool.undo
         if undo is None:
-            return
-        name = f"{self.run.id}/{len(self.host.undo):03}-{secrets.token_hex(3)}"
-        intended = undo.intend(way, name, **arguments)
-        self.keep_undo({"delegate": delegate, "record": intended, INTENDED: True})
-        recorded = {"delegate": delegate, "record": undo.capture(way, name, **arguments)}
+            return ""
+        number = CALL if self.run.options.single else f"{len(self.host.undo):03}"
+        name = f"{self.run.id}/{number}-{secrets.token_hex(3)}"
+        try:
+            intended = undo.intend(way, name, **arguments)
+            self.keep_undo({"delegate": delegate, "record": intended, INTENDED: True})
+            recorded = {"delegate": delegate, "record": undo.capture(way, name, **arguments)}
+        except StepError as error:
+            if not self.run.options.single:
+                raise
+            return f"this call cannot be undone: {error.message.removesuffix('; nothing was changed')}"
         self.keep_undo(recorded)
         self.entries += undoing.remember(self.play, self.host, self.step, self.frame, recorded)
         self._captured = True
+        return ""
 
     def _tell_start(self) -> None:
         if not self.started:

@@ -55,6 +55,7 @@ class Options(Struct, frozen=True):
     ask: Callable[[Mapping[str, Any]], Any] | None = None  # answers one entry of vars_prompt
     approvals: Approvals | None = None
     actor: str = ""  # who has this done; "" is who runs this process
+    single: bool = False  # one call of a tool: what it can be undone by is kept, and its failure undoes nothing
 
     @property
     def workers(self) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from ..events import Event, Observer, Report, StepFinished
 from ..model import Play, Playbook, Position, Step
 from ..tool import Tool, Toolbox
 from .locking import Locking
 from .options import Options
+from .prepared import digest
 from .roads import Connect
 from .run import run
 from .state import Inventory
@@ -37,6 +40,20 @@ def call(
             finished.append(event)
 
     step = Step(tool.name, arguments, origin)
-    playbook = Playbook(origin.file, (Play(hosts, origin, (step,), gather_facts=False),))
-    report = run((playbook,), inventory, tools, options, (*observers, keep), connect, locking)
+    chosen = replace(options, single=True, rollback=False)
+    report = run((_playbook(step, hosts),), inventory, tools, chosen, (*observers, keep), connect, locking)
     return report, finished
+
+
+def recalled(
+    tool: str, hosts: str, origin: Position, rows: Sequence[Mapping[str, Any]]
+) -> tuple[Playbook, list[dict[str, Any]]]:
+    """The playbook of a call that was made, to be undone, and its rows of the journal as they belong to that: the
+    journal has the arguments without their secrets, so that the step reads otherwise than it did."""
+    step = Step(tool, {}, origin)
+    name = f"step {digest(step)} 1"
+    return _playbook(step, hosts), [{**row, "occurrence": name} if row["kind"] == "step" else {**row} for row in rows]
+
+
+def _playbook(step: Step, hosts: str) -> Playbook:
+    return Playbook(step.position.file, (Play(hosts, step.position, (step,), gather_facts=False),))

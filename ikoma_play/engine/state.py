@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import secrets as chance
 import sys
 import threading
 import time
@@ -36,6 +35,8 @@ from .roads import RUNNER, Connect, Roads, rendered_names, way
 
 T = TypeVar("T")
 WORKER = "ikoma-host"
+_LAST = threading.Lock()
+_last = 0  # when the newest run of this process began, in parts of a second
 
 
 class Inventory(Protocol):
@@ -340,8 +341,12 @@ def implicit(name: str) -> Host:
 
 
 def run_id() -> str:
-    """An id that sorts by time: 20261124-081500-ab12."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{chance.token_hex(2)}"
+    """An id that sorts by time, also within a second: 20261124-081500-ab12."""
+    global _last
+    with _LAST:
+        _last = max(_last + 1, int(time.time() * 0x10000))
+        seconds, part = divmod(_last, 0x10000)
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(seconds))}-{part:04x}"
 
 
 def truth(value: Any, templar: Templar | None = None) -> bool:

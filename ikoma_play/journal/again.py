@@ -71,6 +71,11 @@ def demand_resumable(row: Row) -> None:
         raise UsageError(f"run {name} is done: there is nothing left of it to do", remedy="See: ikoma-play runs list")
     if known == "undone":
         raise UsageError(f"run {name} was rolled back, so it starts from the beginning", remedy=_anew(row))
+    if "call" in asked(row):
+        raise UsageError(
+            f"run {name} was one call of a tool, which has no further step to go on with",
+            remedy=f"Make the call again, or undo what it did: ikoma-play runs rollback {name}",
+        )
     if row["undoing"]:
         raise UsageError(
             f"run {name} is being undone, so it cannot be gone on with",
@@ -98,10 +103,8 @@ def _demand_ended(row: Row, known: str) -> None:
             f"run {row['id']} is under way: process {row['pid']} of {row['who']} on {row['host']}",
             remedy=f"{wait}, or stop it: the first SIGINT lets it finish its step.",
         )
-    if not asked(row).get("given"):
-        raise UsageError(
-            f"run {row['id']} was one call, or an older version's, and is not kept whole", remedy=_anew(row)
-        )
+    if not (asked(row).get("given") or "call" in asked(row)):
+        raise UsageError(f"run {row['id']} is an older version's, and is not kept whole", remedy=_anew(row))
 
 
 def _anew(row: Row) -> str:

@@ -4,8 +4,8 @@
                                                an application's own directory
 
 They are dropped when the step turned out to change nothing, or was undone. Of the runs that ended well the newest
-RUNS of an application keep theirs, so that `runs rollback` can still undo them; older ones go when a further run
-has ended well.
+RUNS of an application keep theirs, so that `runs rollback` can still undo them, and so do as many single calls; older
+ones go when a further run or call has ended well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import NotFound, Refused, StepError, Unavailable, last_lines
 from ..model import Command, Outcome
-from ..tool import Record, Undo, Undoing
+from ..tool import CALL, Record, Undo, Undoing
 from ..transport.base import Transport
 from .settings import settings
 
@@ -177,11 +177,16 @@ def drop(on: Transport, kept: Mapping[str, Any]) -> None:
 
 
 def expire(on: Transport, kept: Mapping[str, Any]) -> None:
-    """Keep what the newest RUNS of the application kept, and drop what older ones did."""
+    """Keep what the newest RUNS beside a record kept, and the newest RUNS single calls; drop what older ones did."""
     folder = posixpath.dirname(posixpath.dirname(str(kept["place"])))
-    runs = sorted((entry.path for entry in on.scan(folder) if entry.kind == "directory"), reverse=True)
-    for path in runs[RUNS:]:
-        on.remove(path)
+    found = on.run(Command(("find", folder, "-mindepth", "2", "-maxdepth", "2", "-printf", "%P\\n"), changes=False))
+    runs: dict[bool, set[str]] = {True: set(), False: set()}
+    for line in found.text.splitlines():
+        run, _, name = line.partition("/")
+        runs[name.startswith(CALL)].add(run)
+    for alike in runs.values():
+        for run in sorted(alike, reverse=True)[RUNS:]:
+            on.remove(posixpath.join(folder, run))
 
 
 def refuse_later(on: Transport, kept: Mapping[str, Any], undoing: Undoing) -> None:

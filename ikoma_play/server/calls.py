@@ -12,11 +12,10 @@ from msgspec.structs import replace
 
 from .. import engine
 from ..audit.entries import Entry
-from ..engine.locking import Locking
 from ..engine.masking import looks_secret, without_password
 from ..engine.prepared import hide
 from ..errors import AuditError, FaultsFound, IkomaError, JournalError
-from ..events import Event, Observer, Report, StepFinished, StepStarted
+from ..events import Event, Observer, StepStarted
 from ..model import Access, Failure, Outcome
 from ..platform.api_keys import Key
 from ..spelling import did_you_mean, listed
@@ -188,9 +187,14 @@ class Calls:
                 if not request.keep and self._looks.takes(tool, host):
                     outcome, told.arguments = self._looks.call(tool, host, arguments)
                     return self._result(outcome)
-                with parts.journal(tool, request.key, request.id, request.keep) as journal:
+                chosen = replace(self._looks.options(host), actor=request.key.name)
+                here = chosen.connection
+                with parts.journal(tool, host, here, request.key, request.id, request.keep) as journal:
                     observers: Sequence[Observer] = (*journal.observers, told)
-                    _, finished = self._run(tool, host, arguments, observers, journal.locks, request.key.name)
+                    _, finished = engine.call(
+                        tool, as_it_is(arguments), host, parts.inventory, parts.tools, chosen, observers,
+                        parts.connect, journal.locks, ORIGIN,
+                    )  # fmt: skip
             except FaultsFound as error:
                 raise answers.wrong_fields(
                     {str(number): fault.message for number, fault in enumerate(error.faults)}
@@ -202,17 +206,6 @@ class Calls:
         if not finished:
             raise Refusal(500, "internal", f"{tool.name} came to nothing on {host}")
         return self._result(finished[-1].outcome)
-
-    def _run(
-        self, tool: Tool, host: str, arguments: Mapping[str, Any], observers: Sequence[Observer],
-        locks: Locking | None, actor: str,
-    ) -> tuple[Report, list[StepFinished]]:  # fmt: skip
-        parts = self.parts
-        chosen = replace(self._looks.options(host), actor=actor)
-        values = as_it_is(arguments)
-        return engine.call(
-            tool, values, host, parts.inventory, parts.tools, chosen, observers, parts.connect, locks, ORIGIN
-        )
 
     @staticmethod
     def _result(outcome: Outcome) -> Any:

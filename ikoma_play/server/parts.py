@@ -44,7 +44,7 @@ class Parts(Struct, frozen=True):
     tools: Toolbox
     connect: Callable[[Host], Any]
     is_local: Callable[[Host], bool]
-    journal: Callable[[Tool, Key, str, bool], AbstractContextManager[Journal]]
+    journal: Callable[[Tool, str, Mapping[str, Any], Key, str, bool], AbstractContextManager[Journal]]
     audit: Callable[[], Audit]
     host_variables: Callable[[], Mapping[str, Any]]
     play_home: str = ""

@@ -14,11 +14,11 @@ from typing import Any
 
 from ...errors import NotFound, Refused, StepError, last_lines
 from ...model import Command, Outcome, changed
+from ...platform.kept import expire
 from ...tool import Record, Undo, Undoing
 from ...transport.base import Transport
 from .placing import host_path, resolved
 
-RUNS = 5  # of so many runs that ended well what they changed is kept
 FOLDER = "~/.ikoma/kept"
 Kept = tuple[str, str]
 """How something is kept, and its path: `content` as a copy, `removed` as a link where that will do, `attributes`,
@@ -93,7 +93,7 @@ def _undo(says: str, about: Callable[..., Sequence[Kept]]) -> Undo:
         told = result.stdout.decode("utf-8", "surrogateescape").split("\0")
         return {**kept, "paths": [[*each, *told[2 * n : 2 * n + 2]] for n, each in enumerate(paths)]}
 
-    return Undo(says, _intend, capture, _revert, None, _forget, _expire)
+    return Undo(says, _intend, capture, _revert, None, _forget, expire)
 
 
 def _intend(on: Transport, at: str, **arguments: Any) -> dict[str, Any]:
@@ -124,13 +124,6 @@ def _forget(on: Transport, record: Record) -> None:
     own = str(record["place"])
     run = posixpath.dirname(own)
     on.demand(_script(_DROP, own, run, posixpath.dirname(run), posixpath.dirname(posixpath.dirname(run))))
-
-
-def _expire(on: Transport, record: Record) -> None:
-    folder = posixpath.dirname(posixpath.dirname(str(record["place"])))
-    runs = sorted((entry.path for entry in on.scan(folder) if entry.kind == "directory"), reverse=True)
-    for path in runs[RUNS:]:
-        on.remove(path)
 
 
 def _script(text: str, *words: str) -> Command:
