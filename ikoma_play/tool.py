@@ -45,6 +45,8 @@ class Scope(Protocol):
     variables: Mapping[str, Any]  # of this host and step; values render when they are looked up
     check: bool
     diff: bool
+    mark: str  # names this step of this run, also when the run is resumed
+    again: bool  # it was begun before, and how far it came is not known
 
     def render(self, value: Any, **extra: Any) -> Any:
         """Text with templates in it, made a value; raises TemplateFailed."""
@@ -156,6 +158,14 @@ class Tool(Struct, frozen=True, dict=True):
         for alias, name in self.aliases.items():
             names.setdefault(alias, by_python[name])
         return names
+
+    def twice(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call with these arguments may be made a second time unasked."""
+        if not self.changes or any(arguments.get(name) for name in ("creates", "removes")):
+            return True
+        if "method" in self.wires:  # of HTTP; no arguments: they are not known
+            return bool(arguments) and str(arguments.get("method", "GET")).upper() not in ("POST", "PATCH")
+        return self.repeatable
 
     @cached_property
     def summary(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -50,6 +51,7 @@ class Call:
         self._captured = False
         self._way: Transport | None = None  # what the tool was given, and what had been asked on it before
         self._before = self._trips = 0
+        self.again = False  # an earlier process had begun it, and how far it came is not known
         self.replayed = False  # given back from the journal: nobody is told of it again
         self._occurrence = ""
 
@@ -218,7 +220,7 @@ class Call:
         """Call the tool once and judge what it came to."""
         self._way = None
         try:
-            done = reach.twice_if_lost(self.prepared, lambda: self._called(templar), lambda: self.arguments)
+            done = reach.twice_if_lost(self.prepared, partial(self._called, templar), lambda: self.arguments)
         except Exception as error:
             done = outcomes.of_error(error, self.step.position)
         self._trips += self._way.round_trips - self._before if self._way is not None else 0
@@ -228,7 +230,7 @@ class Call:
             return done
         return done if done.skipped or done.unreachable else self._judged(templar, done)
 
-    def _called(self, templar: Templar) -> Done:
+    def _called(self, templar: Templar, again: bool) -> Done:
         run, prepared = self.run, self.prepared
         values = prepared.render(templar)
         shown = prepared.shown(values, run.secrets)
@@ -251,7 +253,8 @@ class Call:
             diff = run.options.diff if self.step.diff is None else truth(self.step.diff, templar)
             when = Undoing(run.late, self.host.tally.rollback_failed > 0)
             asked = asking(run, self.step, self.title, self.host.name, self.occurrence())
-            kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets, when, asked)
+            known = (f"{run.id} {self.occurrence()}", again or self.again)
+            kwargs["scope"] = StepScope(templar.variables, dry, diff, prepared.find, run.secrets, when, asked, *known)
         if not dry:
             run.held.application(prepared.tool, way.host, values)
         lost = ""

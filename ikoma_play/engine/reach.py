@@ -38,16 +38,15 @@ def delegate(step: Step, templar: Templar) -> str | None:
     return str(name)
 
 
-def twice_if_lost(prepared: Prepared, call: Callable[[], Done], arguments: Callable[[], Mapping[str, Any]]) -> Done:
-    """The call, done once more on a new connection when the old one is lost and twice is as good as once."""
+def twice_if_lost(prepared: Prepared, call: Callable[[bool], Done], arguments: Callable[[], Mapping[str, Any]]) -> Done:
+    """The call, done once more on a new connection when the old one is lost and twice is as good as once; it is told
+    whether it is made again."""
     try:
-        return call()
+        return call(False)
     except ConnectionLost as lost:
-        tool = prepared.tool
-        guarded = any(arguments().get(name) for name in ("creates", "removes"))
-        if tool.changes and not tool.repeatable and not guarded:
+        if not prepared.tool.twice(arguments()):
             raise
-        done = call()
+        done = call(True)
         said = f"{lost.message}; it was opened anew, and the step run again"
         return replace(done, outcome=replace(done.outcome, warnings=(*done.outcome.warnings, said)))
 

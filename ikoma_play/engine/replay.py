@@ -73,6 +73,7 @@ def _again(past: Past, call: Call, known: Recorded) -> Done:
     if past.answers.get(known.number) == SKIP:
         return _taken_as_done(call, known)
     call.remember(known.undo)
+    call.again = known.unfinished
     done = call.perform()
     began = known.unfinished and call.prepared.tool.changes and call.step.changed_when is None
     if (began or known.memory.changed) and not done.outcome.status.bad and not done.skipped:

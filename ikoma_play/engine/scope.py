@@ -31,10 +31,14 @@ class StepScope:
         secrets: Secrets,
         undoing: Undoing = ORDINARY,
         decided: Callable[[str, Access, float], Decision | None] | None = None,
+        mark: str = "",
+        again: bool = False,
     ) -> None:
         self.variables: Mapping[str, Any] = variables
         self.check = check
         self.diff = diff
+        self.mark = mark
+        self.again = again
         self._find = find
         self._secrets = secrets
         self._decided = decided

@@ -91,11 +91,7 @@ class Past:
 
 def _repeatable(step: Recorded, tools: Toolbox) -> bool:
     tool = tools.find(step.tool)
-    if tool is None or tool.repeatable or not tool.changes:
-        return True
-    if any(step.arguments.get(name) for name in ("creates", "removes")):
-        return True
-    return not step.unfinished and not step.memory.changed
+    return tool is None or tool.twice(step.arguments) or not (step.unfinished or step.memory.changed)
 
 
 def recorded(row: Row) -> Recorded:

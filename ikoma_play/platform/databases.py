@@ -110,6 +110,14 @@ def named_after(server: Server, app: str) -> list[str]:
     return [name for (name,) in rows]
 
 
+def comment(server: Server, name: str) -> str:
+    """The comment on a database, "" where there is neither."""
+    query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+    with server.connect() as connection:
+        found = connection.execute(query, [name]).fetchone()
+    return str(found[0] or "") if found else ""
+
+
 def describe(server: Server, app: str) -> Description:
     if not exists(server, app):
         return Description(app, False)

@@ -154,16 +154,26 @@ def verify(on: Transport, dump: Dump) -> None:
         )
 
 
-def restore(server: Server, app: str, dump: Dump) -> str:
+def restore(server: Server, app: str, dump: Dump, mark: str = "") -> str:
     """Restore into a new database, which then takes the name of the application's; the name under which the
-    old one is kept, "" where there was none. Whatever fails leaves the old one serving."""
+    old one is kept, "" where there was none. Whatever fails leaves the old one serving. `mark` says who does it."""
     verify(server.on, dump)
     database_name(app)
     tools = programs(server)
     with databases.scratch(server, app, "restore") as new:
         server.on.progress(Progress(f"restoring {posixpath.basename(dump.path)}"))
         _fill(server, tools, new, dump.path)
-        return take_place(server, app, new)
+        return take_place(server, app, new, _comment(dump, mark) if mark else "")
+
+
+def restored(server: Server, app: str, dump: Dump, mark: str) -> str | None:
+    """What `restore` has given where it was done already for this dump and mark; None where it was not."""
+    said, comment = databases.comment(server, app), _comment(dump, mark)
+    return said.removeprefix(comment) if said.startswith(comment) else None
+
+
+def _comment(dump: Dump, mark: str) -> str:
+    return f"restored from {posixpath.basename(dump.path)} by {mark}; before it: "
 
 
 def fill(server: Server, database: str, path: str) -> None:
@@ -177,9 +187,9 @@ def remove(on: Transport, dump: Dump) -> None:
         on.remove(path)
 
 
-def take_place(server: Server, app: str, new: str) -> str:
+def take_place(server: Server, app: str, new: str, comment: str = "") -> str:
     """Give a new database the application's name, in one transaction; the name under which the old one is kept, ""
-    where there was none."""
+    where there was none. It ends the `comment` on the new one."""
     from psycopg import sql
 
     there = databases.exists(server, app)
@@ -189,7 +199,8 @@ def take_place(server: Server, app: str, new: str) -> str:
         if there:
             connection.execute(rename.format(sql.Identifier(app), sql.Identifier(kept)))
         connection.execute(rename.format(sql.Identifier(new), sql.Identifier(app)))
-        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(app)))
+        said = sql.Literal(f"{comment}{kept}") if comment else sql.NULL
+        connection.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(app), said))
         connection.commit()
     return kept
 

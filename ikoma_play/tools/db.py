@@ -58,7 +58,7 @@ def seed(on: Transport, app_name: AppName, sql: str | None = None, *, scope: Sco
     return _bring_in(on, app_name, migrations.SEEDS, sql, scope)
 
 
-@tool("db.backup", access=Access.OPERATOR, changes=True, repeatable=False, undo=undo_database.BACKUP)
+@tool("db.backup", access=Access.OPERATOR, changes=True, undo=undo_database.BACKUP)
 def backup(
     on: Transport, app_name: AppName, backup_name: BackupName | None = None, *, scope: Scope | None = None
 ) -> Outcome:
@@ -99,12 +99,13 @@ def status(on: Transport, app_name: AppName, *, scope: Scope | None = None) -> O
     return ok({**_described(described), "migrations": _states(_scripts(on, app_name, migrations.MIGRATIONS), applied)})
 
 
-@tool("db.restore", access=Access.OPERATOR, changes=True, repeatable=False, undo=undo_database.RESTORE)
+@tool("db.restore", access=Access.OPERATOR, changes=True, undo=undo_database.RESTORE)
 def restore(on: Transport, app_name: AppName, backup_path: str, *, scope: Scope | None = None) -> Outcome:
     """Restore a backup into a new database, which then takes the place of the application's.
 
     The dump is compared with its recorded checksum first. The old database is kept under the name that the
-    result gives; whatever fails leaves it serving. Clients of the database lose their connections.
+    result gives; whatever fails leaves it serving. Clients of the database lose their connections. A comment on the
+    database says what it was restored from and by which run, so that a run that was cut off does not do it twice.
 
     app_name: the application
     backup_path: a backup that db.backups lists, by its path or its file name
@@ -115,7 +116,9 @@ def restore(on: Transport, app_name: AppName, backup_path: str, *, scope: Scope 
     if on.dry:
         dumps.verify(on, dump)
         return changed(result, f"{dump.path} would be restored")
-    result["previousDatabase"] = dumps.restore(server, app_name, dump)
+    done = dumps.restored(server, app_name, dump, scope.mark) if scope is not None and scope.again else None
+    mark = scope.mark if scope is not None else ""
+    result["previousDatabase"] = dumps.restore(server, app_name, dump, mark) if done is None else done
     kept = f"; the old database is kept as {result['previousDatabase']}" if result["previousDatabase"] else ""
     warnings = () if dump.sha256 else (f"{dump.path} has no recorded checksum, so it could not be verified",)
     return changed(result, f"{dump.path} restored{kept}", warnings=warnings)

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from ..notify.contacts import Escalation
 
 
-@tool(
-    "platform.notify", access=Access.OPERATOR, changes=True, lasting="a message cannot be taken back", repeatable=False
-)
+@tool("platform.notify", access=Access.OPERATOR, changes=True, lasting="a message cannot be taken back")
 def notify(
     on: Transport,
     message: str,
@@ -52,15 +50,15 @@ def notify(
     if not reached:
         said = "nobody is to be told: ikoma_team and ikoma_contacts of the inventory say who and how"
         return ok({"success": True, "message": said, "sent": [], "waiting": []}, said)
-    reached = _not_told_yet(reached, app_name, about)
+    run, text = _text(scope, "ikoma_run"), scope.mask(message) if scope else message
+    title = f"{severity} {text}" if severity else text
+    reached = _not_told_yet(reached, app_name, about, (run, title) if scope is not None and scope.again else None)
     if not reached:
-        said = f"all have heard of {about} already"
+        said = f"all have heard of {about or 'it'} already"
         return ok({"success": True, "message": said, "sent": [], "waiting": []}, said)
     if on.dry:
         said = f"{', '.join(reached)} would be told"
         return changed({"success": True, "message": said, "sent": [], "waiting": reached}, said)
-    run = _text(scope, "ikoma_run")
-    text = scope.mask(message) if scope else message
     fields = {
         "host": on.host.name,
         **({"application": app_name} if app_name else {}),
@@ -70,7 +68,7 @@ def notify(
     with _outbox() as store:
         tag = run or "platform.notify"
         outbox.add(
-            store, Message(f"{severity} {text}" if severity else text, severity or "", fields), known, reached,
+            store, Message(title, severity or "", fields), known, reached,
             run=tag, host=on.host.name, app=app_name or "",
         )  # fmt: skip
         done = outbox.deliver(store, lambda name: known, run=tag)
@@ -109,12 +107,16 @@ def notifications(
     return ok(result, f"{len(found)} notifications, {waiting} waiting")
 
 
-def _not_told_yet(contacts: list[str], app: str | None, about: str | None) -> list[str]:
-    """Those for whom no notification about the same is in the outbox, sent or waiting."""
-    if not about or not contacts:
+def _not_told_yet(contacts: list[str], app: str | None, about: str | None, again: tuple[str, str] | None) -> list[str]:
+    """Those for whom no notification about the same is in the outbox, sent or waiting, nor the one that is made
+    `again`, by its run and title."""
+    if not (about or again) or not contacts:
         return contacts
-    rows = _known_to_the_outbox(app, 1000)
-    told = {row["contact"] for row in rows if json.loads(row["message"])["fields"].get("about") == about}
+    told = set()
+    for row in _known_to_the_outbox(app, 1000):
+        message = json.loads(row["message"])
+        if (about and message["fields"].get("about") == about) or (row["run"], message["title"]) == again:
+            told.add(row["contact"])
     return [name for name in contacts if name not in told]
 
 

@@ -80,7 +80,6 @@ def create(
     "keys.rotate",
     access=Access.ADMIN,
     changes=True,
-    repeatable=False,
     lasting="the former key stays valid for its grace period, then it is over",
 )
 def rotate(
@@ -89,7 +88,7 @@ def rotate(
     """Give a key of the server a new value, written to a file of its own; the old one stays valid for a while.
 
     The new value counts before it is in the file, so that whoever reads it there has a key that opens; whoever has
-    the old one is let in until the grace period is over.
+    the old one is let in until the grace period is over, also where a rotation that was cut off is made again.
 
     name: the key; `platform` is that of API_KEY_HASH in the platform's .env
     save_to: the file on the host that takes the new key, for its owner only

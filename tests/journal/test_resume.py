@@ -15,6 +15,7 @@ import pytest
 
 from tests.parts.command import Finished, Ikoma
 from tests.parts.crashing import nursery
+from tests.parts.receivers import webhook
 
 HEAD = "- name: Try it\n  hosts: localhost\n  gather_facts: false\n"
 # A step that kills its own run the first time, and does its work the second time.
@@ -207,6 +208,17 @@ def test_a_repeatable_step_is_repeated_and_its_handlers_run(ikoma: Ikoma) -> Non
     assert [step["state"] for step in shown(ikoma)["steps"]] == ["started"]
     ikoma("runs", "resume", expect=0)
     assert log(ikoma) == ["restarted"]
+
+
+def test_what_was_posted_is_not_posted_again_unasked(ikoma: Ikoma) -> None:
+    with webhook() as hook:
+        step = f"url: '{hook.url}', method: POST, body_format: json, body: {{n: 1}}"
+        book(ikoma, f"    - {{name: Orders, uri: {{{step}}}}}")
+        with nursery() as mortal:
+            assert mortal(ikoma.folder, "run", "p.yml", at=(3, "before")).killed
+        assert "'Orders' (uri, p.yml:5:7) on localhost was begun at" in ikoma("runs", "resume", expect=1).err
+        ikoma("runs", "resume", "--skip-unfinished", expect=0)
+        assert len(hook.bodies) == 1
 
 
 def test_one_process_takes_a_run_up(ikoma: Ikoma) -> None:

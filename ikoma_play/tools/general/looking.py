@@ -127,7 +127,7 @@ def fetch(
     return changed(values, diffs=(text_diff(str(target), before, content),))
 
 
-@tool("tempfile", access=Access.ADMIN, changes=True, repeatable=False)
+@tool("tempfile", access=Access.ADMIN, changes=True)
 def tempfile(
     on: Transport,
     *,

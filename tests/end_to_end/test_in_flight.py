@@ -1,0 +1,71 @@
+"""The step that was under way when a run was killed: done once in the end, and nobody is asked about it, wherever its
+tool can tell or may be called twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ikoma_play.platform import databases
+from tests.parts.command import Ikoma
+from tests.parts.crashing import nursery
+from tests.parts.sandbox import Sandbox
+
+BOOK = """\
+- hosts: sandbox
+  gather_facts: false
+  vars:
+    ikoma_contacts: {me: {command: [touch, told]}}
+  steps:
+    - name: Look
+      db.status: {appName: shop}
+      register: before
+    - name: Back up
+      db.backup: {appName: shop}
+      register: dump
+    - name: Restore
+      db.restore: {appName: shop, backupPath: "{{ dump.result.backupPath }}"}
+      register: restored
+    - name: Tell
+      platform.notify: {message: it is restored, contacts: [me]}
+    - name: Count
+      shell: {cmd: "echo once >> counted; touch made", creates: made}
+    - name: Keep what is known
+      copy: {dest: known, content: "{{ restored.result.previousDatabase }}"}
+"""
+
+
+def exec_(ikoma: Ikoma, tool: str, *words: str) -> Any:
+    return json.loads(ikoma("exec", tool, *words).out)
+
+
+def test_a_step_under_way_is_done_once_and_nobody_is_asked(tmp_path: Path) -> None:
+    ikoma, server = Ikoma(tmp_path), Sandbox(tmp_path).server
+    (tmp_path / "p.yml").write_text(BOOK)
+    try:
+        exec_(ikoma, "platform.up")
+        exec_(ikoma, "apps.init", "appName=shop")
+        exec_(ikoma, "db.create", "appName=shop")
+        exec_(ikoma, "db.migrate", "appName=shop", "sql=CREATE TABLE notes AS SELECT n FROM generate_series(1, 9) n;")
+        with nursery() as mortal:
+            whole = mortal(tmp_path, "run", "p.yml", expect=0)
+            assert whole.writes > 10
+            times = 1
+            for number in range(2, whole.writes + 1):
+                for name in ("made", "counted"):
+                    (tmp_path / name).unlink()
+                assert mortal(tmp_path, "run", "p.yml", at=(number, "before")).killed
+                done = mortal(tmp_path, "runs", "resume")
+                assert done.code == 0, (number, done.text)
+                times += 1
+                found = ikoma("exec", "--json", "db.status", "appName=shop").out
+                assert json.loads(found)["result"]["tables"] == ["notes"]
+                assert len(exec_(ikoma, "platform.notifications", "most=500")["notifications"]) == times, number
+                assert (tmp_path / "counted").read_text() == "once\n", number
+                known = (tmp_path / "known").read_text()
+                names = databases.named_after(server, "shop")
+                assert len(names) == times, f"restored twice where it was killed before write {number}"
+                assert known == names[-1]
+    finally:
+        ikoma("run", "sandbox-down", "-e", "remove=true", expect=None)
