@@ -20,6 +20,7 @@ from ..model import Access
 from ..platform import api_keys, envfile
 from ..platform.api_keys import Keys
 from ..platform.key_file import KeyFile
+from ..transport.faults import remedy_of
 from . import audits, options, sources, times
 
 where = options.together(
@@ -180,7 +181,7 @@ class Place:
         except OSError as error:
             raise UsageError(
                 f"{self.env_file} cannot be written: {error.strerror}; the old key stays the platform's",
-                remedy="Run as the user whom it belongs to.",
+                remedy=remedy_of(error, "Run as the user whom it belongs to."),
             ) from None
 
     @contextmanager

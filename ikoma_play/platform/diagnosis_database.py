@@ -81,6 +81,8 @@ def _no_server(error: IkomaError) -> Cause:
     said = f"{error.message} {error.evidence}"
     if re.search(r"password authentication failed|no password supplied", said):
         return of_error(DATABASE, "database-password", error)
+    if "pg_hba.conf" in said:
+        return of_error(DATABASE, "database-settings", error)
     if re.search(r"too many|remaining connection slots|no free connection", said):
         return of_error(DATABASE, "database-connections", error, FIX)
     return of_error(DATABASE, "database-server-down", error, FIX)

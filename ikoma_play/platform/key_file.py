@@ -14,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import Unavailable, last_lines
+from ..errors import Unavailable
 from ..model import Command
 from ..transport.base import Transport
+from ..transport.faults import remedy_of
+from ..transport.shelled import failed
 from .api_keys import Keys
 
 T = TypeVar("T")
@@ -89,7 +91,7 @@ class KeyFile:
     def _unavailable(self, what: str, error: OSError) -> Unavailable:
         return Unavailable(
             f"the file of keys {self.path} cannot be {what}: {error.strerror}",
-            remedy="Run as the user whom it belongs to, or name another with --file or API_KEYS_FILE.",
+            remedy=remedy_of(error, "Run as the user who owns it, or name another with --file or API_KEYS_FILE."),
         )
 
 
@@ -100,14 +102,11 @@ def lock_of(path: str) -> str:
 
 def swapped(on: Transport, lock: str, path: str, before: bytes | None, after: bytes) -> bool:
     """Put `after` in place of `before` in a file of a host, whole or not at all; None stands for no file. False where
-    the file holds something else by now. Raises Unavailable where it cannot be written."""
+    the file holds something else by now. Raises StepError where it cannot be written."""
     digest = "absent" if before is None else f"{hashlib.sha256(before).hexdigest()}  -"
     done = on.run(Command(("flock", lock, "sh", "-c", _SWAP, "sh", path, digest), stdin=after))
     if done.exit_code not in (0, _ANOTHER):
-        raise Unavailable(
-            f"{path} on {on.host.name} cannot be written", remedy="Run as the user whom it belongs to.",
-            evidence=last_lines(done),
-        )  # fmt: skip
+        raise failed("write", path, done)
     return done.ok
 
 

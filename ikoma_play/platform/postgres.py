@@ -246,6 +246,12 @@ class Server:
                 remedy=f"Correct {self._configured_in()}; the server runs, only the password is another one.",
                 evidence=cause,
             )
+        if refused := re.search(r'(no pg_hba.conf entry|pg_hba.conf rejects connection) for host "([^"]+)"', cause):
+            return Unavailable(
+                f"{where} does not let user {address.user} in from {refused[2]}",
+                remedy="The server runs: add a line for that address to its pg_hba.conf and reload it.",
+                evidence=cause,
+            )
         if re.search(r'database ".*" does not exist', cause):
             return NotFound(
                 f"there is no database {database} on {address.place}", remedy="Create it: db.create", evidence=cause

@@ -88,7 +88,8 @@ def rotate(
     """Give a key of the server a new value, written to a file of its own; the old one stays valid for a while.
 
     The new value counts before it is in the file, so that whoever reads it there has a key that opens; whoever has
-    the old one is let in until the grace period is over, also where a rotation that was cut off is made again.
+    the old one is let in until the grace period is over, also where a rotation that was cut off is made again. It is
+    written beside the file first: where it cannot be kept, nothing is changed.
 
     name: the key; `platform` is that of API_KEY_HASH in the platform's .env
     save_to: the file on the host that takes the new key, for its owner only
@@ -100,12 +101,19 @@ def rotate(
         scope.keep_secret(shown)
     result = {"name": name, "savedTo": save_to, "oldValidUntil": timestamp(time.time() + max(grace, 0.0))}
     _demand_folder(on, save_to)
-    if name == api_keys.PLATFORM:
-        _rotate_platform(on, found, shown, grace)
-    else:
-        _change(on, found, lambda keys: keys.rotate(name, grace, shown))
+    beside = f"{save_to}.new"
     if not on.dry:
-        on.write(save_to, f"{shown}\n".encode(), envfile.MODE)
+        on.write(beside, f"{shown}\n".encode(), envfile.MODE)
+    try:
+        if name == api_keys.PLATFORM:
+            _rotate_platform(on, found, shown, grace)
+        else:
+            _change(on, found, lambda keys: keys.rotate(name, grace, shown))
+    except BaseException:
+        on.remove(beside)
+        raise
+    if not on.dry:
+        on.rename(beside, save_to)
     return changed(result, f"the new key is in {save_to}, and counts")
 
 

@@ -16,17 +16,18 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 
 from ..errors import NotFound, StepError
 from ..model import Command, Result
 from .asking_terminal import AskingTerminal
 from .base import Transport
 from .process import Process, cannot_start, passing_on
-from .shelled import ShelledTransport
+from .shelled import SOMEWHERE, ShelledTransport
 
 METHODS = ("sudo", "su", "doas")
 # The first line of standard input is a line of shell that sets the command's environment and directory.
-OPENING = 'printf %s "$0" >&2; IFS= read -r ikoma; eval "$ikoma"; unset ikoma; exec "$@"'
+OPENING = f'{SOMEWHERE}; printf %s "$0" >&2; IFS= read -r ikoma; eval "$ikoma"; unset ikoma; exec "$@"'
 KEEPING_OUTPUT = 'umask 077; "$@" > "$0"; code=$?; sync -- "$0"; exit "$code"'
 KILLING = 10.0  # seconds that killing as the other user may take
 NO_DIRECTORY = 96  # the exit code of a command whose directory is not there
@@ -89,7 +90,7 @@ class RootAs(_AsUser):
         try:
             process = Process(
                 argv,
-                cwd=command.cwd,
+                cwd=command.cwd or self._place,
                 env={**self._env, **command.env},
                 piped=command.stdin is not None,
                 identity=self._identity,
@@ -102,6 +103,12 @@ class RootAs(_AsUser):
             process.feed(command.stdin)
             process.finish_input()
         return process.wait(command.timeout)
+
+    @cached_property
+    def _place(self) -> str:
+        """The directory that commands begin in: ours, or one that the user may enter."""
+        asked = Process(("/bin/sh", "-c", f"{SOMEWHERE}; pwd"), env=self._env, identity=self._identity).wait(None)
+        return asked.text or "/"
 
 
 class LocalAs(_AsUser):

@@ -21,6 +21,11 @@ def told(deed: str, path: str) -> Iterator[None]:
         raise translated(deed, path, error) from error
 
 
+def remedy_of(error: OSError, otherwise: str) -> str:
+    """What helps where the disk is the cause, else `otherwise`."""
+    return translated("", "", error).remedy if error.errno in (*NO_SPACE, errno.EROFS) else otherwise
+
+
 def translated(deed: str, path: str, error: OSError) -> StepError:
     message = f"cannot {deed} {path}: {(error.strerror or str(error)).lower()}"
     if error.errno in NO_SPACE:

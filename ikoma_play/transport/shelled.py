@@ -31,6 +31,9 @@ SAID = {
     "Is a directory": errno.EISDIR,
 }
 
+# Said first as another user, to whom the directory may be closed that we are in: find fails there, wherever it looks.
+SOMEWHERE = "cd . 2>/dev/null || cd /"
+
 STAT = """
 export LC_ALL=C
 if [ "$2" = follow ]; then exec stat -L -c '%f %s %Y %u %g %U %G' -- "$1"; fi
@@ -107,13 +110,17 @@ class ShelledTransport(Transport):
         return self.run(Command(("/bin/sh", "-c", script, "sh", *arguments), changes=False))
 
     def _demand(self, deed: str, path: str, result: Result) -> None:
-        if result.ok:
-            return
-        number = cause(result)
-        if number is None:
-            raise CommandFailed(Command((deed, path)), result, f"cannot {deed} {path}")
-        text = next(text for text, known in SAID.items() if known == number)
-        raise translated(deed, path, OSError(number, text))
+        if not result.ok:
+            raise failed(deed, path, result)
+
+
+def failed(deed: str, path: str, result: Result) -> StepError:
+    """The error that a program which was to do `deed` to `path` complained about."""
+    number = cause(result)
+    if number is None:
+        return CommandFailed(Command((deed, path)), result, f"cannot {deed} {path}")
+    text = next(text for text, known in SAID.items() if known == number)
+    return translated(deed, path, OSError(number, text))
 
 
 def cause(result: Result) -> int | None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from ..errors import StepError
 from .shell import NOTHING, OutOfTime, Shell, ShellGone
+from .shelled import SOMEWHERE
 
 METHODS = ("sudo", "su", "doas")
 SHELL = "/bin/sh"
@@ -37,7 +38,7 @@ class Identity(Struct, frozen=True):
             return f"exec {SHELL}"
         user = shlex.quote(self.user)
         flags = [flag for flag in _flags(self.flags) if flag not in ("-n", "-S")]
-        first = f"printf {mark}; exec {SHELL}"
+        first = f"{SOMEWHERE}; printf {mark}; exec {SHELL}"
         if self.method == "sudo":
             asking = ["-n"] if self.password is None else ["-S", "-p", prompt]
             return shlex.join(["exec", "sudo", *(flags or ["-H"]), *asking, "-u", self.user, "--", SHELL, "-c", first])

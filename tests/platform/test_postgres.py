@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,27 @@ def test_what_keeps_us_out_is_told_apart(sandbox: Sandbox, tmp_path: Path) -> No
 
     nowhere = refused(server(tmp_path, "postgresql://ikoma:x@no-such-host.invalid/postgres"))
     assert isinstance(nowhere, Unavailable) and "no-such-host.invalid" in nowhere.message
+
+
+def test_a_server_that_lets_nobody_in_from_here(sandbox: Sandbox, tmp_path: Path) -> None:
+    ((place,),) = sandbox.sql("postgres", "SHOW hba_file")
+    rules = Path(place)
+    kept = rules.read_text()
+    known = sandbox.cluster.coordinates()
+    assert known is not None
+    rules.write_text(f"host all stranger 127.0.0.1/32 reject\n{kept}")
+    try:
+        sandbox.sql("postgres", "SELECT pg_reload_conf()")
+        stranger, until = (
+            server(tmp_path, f"postgresql://stranger:x@127.0.0.1:{known.port}/postgres"),
+            time.monotonic() + 10,
+        )
+        while "does not let" not in (told := refused(stranger)).message and time.monotonic() < until:
+            time.sleep(0.05)  # the server reads its rules when it comes to it
+    finally:
+        rules.write_text(kept)
+        sandbox.sql("postgres", "SELECT pg_reload_conf()")
+    assert "does not let user stranger in from 127.0.0.1" in told.message and "pg_hba.conf" in told.remedy
 
 
 def test_no_free_connection_is_told(sandbox: Sandbox) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ikoma_play.platform import api_keys
 from tests.parts.applications import Application, application
 from tests.parts.command import CHECKOUT
 from tests.parts.crashing import Nursery, nursery
@@ -164,6 +166,34 @@ def test_the_disk_of_the_backups(
     assert site.app.folder.exists() and site.platform.psql(site.app.name, "SELECT 1").strip() == "1"
     if playbook != "remove":  # which would take away what other tests need, and does in the last one
         site.run(playbook, 0, *NO_IMAGES)
+
+
+@pytest.mark.parametrize("trouble", ["full", "readonly"])
+@pytest.mark.parametrize("small", ["settings", "key"])
+def test_the_disk_of_the_keys(tmp_path: Path, trouble: str, small: str) -> None:
+    """Of the settings, or of the file that takes the new key: the key of before stays the one that counts."""
+    with SmallDisk(tmp_path / "small", "64k") as place, nursery() as ikoma:
+        places = {name: place if name == small else tmp_path / name for name in ("settings", "key")}
+        for each in places.values():
+            each.mkdir(exist_ok=True)
+        env, key = places["settings"] / ".env", places["key"] / "key.txt"
+        env.write_text(f"API_KEY_HASH={api_keys.sha256('first')}\n")
+        words = ("run", "rotate-key", "-e", f"key_file={key}", "-i", "hosts.yml")
+        host = {"ansible_connection": "local", "ikoma_env_file": str(env)}
+        (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"children": {"apps": {"hosts": {"here": host}}}}}))
+        if trouble == "full":
+            with contextlib.suppress(OSError):
+                (place / "filler").write_bytes(bytes(1 << 20))
+        else:
+            subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        told = ikoma(tmp_path, *words, expect=2).text
+        assert "cannot write" in told and {"full": "Free some disk", "readonly": "remount it"}[trouble] in told, told
+        assert env.read_text() == f"API_KEY_HASH={api_keys.sha256('first')}\n" and not list(places["key"].glob("key*"))
+        subprocess.run(["mount", "-o", "remount,rw", str(place)], check=True)
+        (place / "filler").unlink(missing_ok=True)
+        ikoma(tmp_path, *words, expect=0)
+        assert api_keys.sha256(key.read_text().strip()) in env.read_text() and key.stat().st_mode & 0o077 == 0
+        assert api_keys.sha256("first") in (env.parent / api_keys.FILE).read_text()
 
 
 def test_interrupted_in_the_middle_and_run_again(site: Site) -> None:

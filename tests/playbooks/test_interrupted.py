@@ -21,6 +21,7 @@ from tests.parts.undone import difference
 
 LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 ROWS: dict[str, list[Any]] = yaml.safe_load((Path(__file__).parent / "faults.yml").read_text())["interrupted"]
+ALERTS = '{"ikoma_contacts": {"on-call": {"command": ["true"]}}}'
 SIGNALS = (signal.SIGINT, signal.SIGKILL)
 QUICK = {"restore": signal.SIGKILL, "remove": signal.SIGINT, "fix-database": signal.SIGKILL, "restart": signal.SIGINT}
 CASES = [
@@ -50,7 +51,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 @pytest.mark.parametrize(("playbook", "says", "how"), CASES)
 def test_run_again_it_completes(scene: Scene, playbook: str, says: list[Any], how: signal.Signals) -> None:
     words = ("run", playbook, "-e", f"app={APP}", "-e", f"port={scene.port}", "-e", "source=v2", "-e", "yes=true",
-             "-e", "server=false", "-e", "strict=false")  # fmt: skip
+             "-e", "server=false", "-e", "strict=false", "-e", ALERTS)  # fmt: skip
 
     def end(**kill: Any) -> tuple[Any, dict[str, Any]]:
         scene.put_back("v2")

@@ -98,6 +98,19 @@ def test_an_installation_that_is_cut_off_is_completed_by_the_next(bare: BareHost
     bare.load(postgres_image(), python_image())
 
 
+@pytest.mark.parametrize(("options", "remedy"), [("size=4k", "Free some disk space"), ("ro", "remount it")])
+def test_a_disk_that_takes_nothing(bare: BareHost, options: str, remedy: str) -> None:
+    """Where the settings lie: full, or mounted read-only. The next tests complete it."""
+    bare.do("mkdir", "-p", "/opt/ikoma")
+    bare.do("mount", "-t", "tmpfs", "-o", options, "tmpfs", "/opt/ikoma")
+    try:
+        bare.try_to("sh", "-c", "head -c 4096 /dev/zero > /opt/ikoma/filler")
+        told = refused(bare, "--tags", "platform", "--no-rollback")
+    finally:
+        bare.do("umount", "/opt/ikoma")
+    assert remedy in told and "/opt/ikoma" in told, told
+
+
 def test_every_box_is_ticked_in_the_end(bare: BareHost) -> None:
     done = platform(bare)
     assert done.text.count("[x]") == 5 and "[ ]" not in done.text, done

@@ -99,6 +99,17 @@ def test_a_disk_with_no_room_for_a_copy_of_the_source(released: Released, small_
         resize(small_disk, "2g")
 
 
+def test_a_disk_that_is_read_only(released: Released, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    try:
+        told = released.host.run("rollback", "-e", "yes=true", expect=2).text
+    finally:
+        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    assert "mounted read-only: remount it" in " ".join(told.split()), told
+    released.host.run("rollback", "-e", "yes=true")
+    serves_v1(released)
+
+
 def resize(disk: Path, size: str) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
 

@@ -20,7 +20,7 @@ from tests.transport.conftest import open_folder
 
 ROOT = os.geteuid() == 0
 PACKAGE = Path(__file__).parents[2] / "ikoma_play"
-PASSWORD = "it's a canary $x"
+PASSWORD = "it's another canary $x"  # than that of the tests of SSH, which look for theirs in the list of processes
 ACCOUNTS = {"asker": 54001, "free": 54002, "stranger": 54003, "target": 54004}
 DOAS = "permit asker\npermit nopass free\n"
 RULES = "asker ALL=(ALL) ALL\nfree ALL=(ALL) NOPASSWD: ALL\nDefaults lecture=always\n"
@@ -157,6 +157,17 @@ tell(owner=on.stat({name + "/out"!r}).owner, out=on.read({name + "/out"!r}).deco
     assert out == {"owner": "target", "out": "x\n"}
 
 
+@pytest.mark.parametrize(("account", "way"), WAYS, ids=NAMES)
+def test_our_directory_may_be_closed_to_the_other_user(stage: Stage, account: str, way: dict[str, str]) -> None:
+    script = """
+import tempfile
+os.chdir(tempfile.mkdtemp())
+tell(found="/usr/bin" in [entry.path for entry in on.scan("/usr")], at=on.run(Command(("pwd",))).text)
+os.rmdir(os.getcwd())
+"""
+    assert stage.play(account, script, user="target", **way) == [{"found": True, "at": "/"}]
+
+
 @pytest.mark.parametrize(
     ("account", "way", "remedy"),
     [
@@ -242,7 +253,7 @@ tell(seen=len(seen), leaked=[line for line in seen for word in words
     assert told["seen"] > 3 and told["leaked"] == []
 
 
-def test_root_hands_nothing_of_its_own_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_hands_nothing_of_its_own_to_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from ikoma_play.model import Command, Host
     from ikoma_play.transport.local import LocalTransport
 
@@ -254,6 +265,9 @@ def test_root_hands_nothing_of_its_own_to_the_user(monkeypatch: pytest.MonkeyPat
     assert "canary" not in printed and "USER=nobody" in printed
     groups = on.run(Command(("id", "-G"))).text.split()
     assert "0" not in groups, "root's groups are still there"
+    monkeypatch.chdir(tmp_path)  # which is root's alone
+    fresh = LocalTransport(Host("here")).become("nobody")
+    assert "/usr/bin" in [entry.path for entry in fresh.scan("/usr")]
 
 
 def test_becoming_oneself_is_the_same_road() -> None:

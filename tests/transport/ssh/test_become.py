@@ -55,6 +55,13 @@ def test_commands_and_files_are_the_other_users(
     assert on.remove(home)
 
 
+def test_the_home_may_be_closed_to_the_other_user(become: Callable[..., Transport]) -> None:
+    """Of whoever logs in, as root's is; find fails in such a directory, wherever it looks."""
+    on = become("root", "target", method="su")
+    assert on.run(Command(("test", "-x", "/root"))).exit_code == 1
+    assert "/usr/bin" in [entry.path for entry in on.scan("/usr")]
+
+
 def test_one_connection_and_a_shell_for_each_user(box: Sshd) -> None:
     first = SshTransport(box.host(user="asker"))
     try:
