@@ -28,6 +28,7 @@ from . import words
 from .terminal import one_line, printable
 
 ADDRESS = re.compile(r"\d+(\.\d+){3}(:\d+)?|\[?[0-9a-f]*(:[0-9a-f]*){2,}\]?(:\d+)?")  # with its port
+SAID = {"assert": ("fail_msg", "msg", "success_msg"), "fail": ("msg",)}  # arguments that are what the failure says
 MANY = 8  # from more hosts than this on, equal outcomes are told together
 
 Kind = str
@@ -255,7 +256,8 @@ def failure(event: StepFinished, step: Step) -> Iterator[Line]:
     if outcome.hidden:
         yield Line("cause", f"{step.tool} failed; no_log hides what it was asked and what it said")
         return
-    yield from (Line("call", printable(line)) for line in words.call(step.tool, event.arguments))
+    asked = {name: value for name, value in event.arguments.items() if name not in SAID.get(step.tool, ())}
+    yield from (Line("call", printable(line)) for line in words.call(step.tool, asked))
     failed = [one for one in outcome.items if one.status.bad]
     for one in failed[:5]:
         yield from _cause(one, step, f"{words.value(one.item)}: ")

@@ -108,12 +108,18 @@ def _failed(report: Report, again: Sequence[str], time: str, check: bool) -> Clo
     if lost:
         ping = ["ikoma-play", "exec", "ping", "-l", lost[0], *_inventories(again)]
         advice += [f"See whether {words.hosts(lost)} can be reached:", f"$ {shlex.join(ping)}"]
-    if report.undone or check:
+    if report.undone or check or _only_looked(report):
         advice += ["With the cause mended, start again:", f"$ {shlex.join(again)}"]
     else:
         advice += ["With the cause mended, go on from there:", f"$ ikoma-play runs resume {report.run}"]
         advice += ["Or undo what was done:", f"$ ikoma-play runs rollback {report.run}"]
     return Closing(False, sentence, tuple(advice))
+
+
+def _only_looked(report: Report) -> bool:
+    """Whether nothing is there to go on from, nor to undo: a check has failed before anything was changed."""
+    by = {finished.step.tool if finished.step else "" for finished in report.failures}
+    return by <= {"assert", "fail"} and not any(host.changed for host in report.hosts.values())
 
 
 def _inventories(again: Sequence[str]) -> list[str]:

@@ -33,10 +33,9 @@ def causes(on: Transport, app: str) -> Iterator[Cause]:
 
 
 def _engine(on: Transport, said: str) -> Cause:
-    if settings(on).runtime == "process":
-        return Cause(CONTAINERS, "engine-down", said, "Start it: ikoma-play exec platform.up", said, fix="fix-docker")
     message, _, remedy = said.partition(". ")
-    return Cause(CONTAINERS, "engine-down", message, remedy, f"docker info on {on.host.name}: {said}", fix="fix-docker")
+    asked = "supervisord" if settings(on).runtime == "process" else "docker info"
+    return Cause(CONTAINERS, "engine-down", message, remedy, f"{asked} on {on.host.name}: {said}", fix="fix-docker")
 
 
 def _configuration(on: Transport, app: str, through: Runtime) -> tuple[dict[str, Any] | None, list[Cause]]:

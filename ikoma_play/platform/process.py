@@ -47,6 +47,9 @@ class _Wanted(Struct, frozen=True):
         return self.before is not None and self.before.about.get("digest") == self.digest
 
 
+START = "Start it: ikoma-play exec platform.up"
+
+
 class ProcessRuntime(Runtime):
     """Processes under the sandbox's supervisor; a service's program is called `APP.SERVICE`."""
 
@@ -58,7 +61,7 @@ class ProcessRuntime(Runtime):
         if importlib.util.find_spec("supervisor") is None:
             return False, "the package supervisor is not installed. Install it: pip install supervisor"
         if not self.supervisor.running():
-            return False, f"the process supervisor of {self.supervisor.root} is not running. Start it: platform.up"
+            return False, f"the process supervisor of {self.supervisor.root} is not running. {START}"
         return True, f"local processes under supervisord in {self.supervisor.folder}"
 
     def config(self, app: str) -> dict[str, object]:

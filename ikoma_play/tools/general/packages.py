@@ -260,11 +260,12 @@ def _done(on: Transport, deed: tuple[str, ...], options: list[str]) -> list[str]
     plan = on.run(Command(("apt-get", "--simulate", *options, *deed), env=QUIET, changes=False))
     if not plan.ok:
         said = plan.stderr.decode("utf-8", "replace").strip()
+        unmet = plan.text.partition("unmet dependencies:\n")[2].rstrip()
         missing = re.search(r"Unable to locate package (\S+)", said)
         raise (NotFound if missing else StepError)(
             f"there is no package {missing[1]}" if missing else f"apt-get cannot {' '.join(deed)}",
             remedy="Check the name, or say update_cache: true." if missing else "Look at what apt-get said.",
-            evidence=said,
+            evidence="\n".join(filter(None, (unmet, said))),
         )
     told = []
     for line in plan.text.splitlines():

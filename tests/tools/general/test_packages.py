@@ -34,16 +34,18 @@ def debian_package(folder: Path, name: str, version: str) -> Path:
     (tree / "usr/share/ikoma-test" / name).write_text(version)
     (tree / "DEBIAN/control").write_text(
         f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Test <t@example.com>\nDescription: test\n"
+        + ("Depends: ikoma-nowhere\n" if name == "ikoma-c" else "")
     )
     subprocess.run(["dpkg-deb", "--build", tree, folder / "repo"], check=True, capture_output=True)
     return folder / "repo" / f"{name}_{version}_all.deb"
 
 
 def repository(folder: Path) -> tuple[dict[str, Any], ...]:
-    """Two versions of a package and another one, and the steps that make them apt's only source."""
+    """Two versions of a package and others, of which one needs what there is not, and the steps that make them apt's
+    only source."""
     (folder / "repo").mkdir()
     entries = []
-    for name, version in (("ikoma-a", "1.0"), ("ikoma-a", "2.0"), ("ikoma-b", "1.0")):
+    for name, version in (("ikoma-a", "1.0"), ("ikoma-a", "2.0"), ("ikoma-b", "1.0"), ("ikoma-c", "1.0")):
         file = debian_package(folder, name, version)
         control = (folder / f"{name}-{version}/DEBIAN/control").read_text()
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -73,14 +75,16 @@ def test_apt(folder: Path) -> None:
         {"tool": "apt", "name": ["ikoma-a", "ikoma-b"], "state": "absent"},
         {"tool": "apt", "deb": f"{folder}/repo/ikoma-b_1.0_all.deb"},
         {"tool": "apt", "cache_valid_time": 3600},
+        {"tool": "apt", "name": "ikoma-c"},
         {"tool": "apt", "name": "no-such-package"},
         over=SYSTEM,
     )  # fmt: skip
     assert statuses(told)[3:] == ["changed", "changed", "changed", "ok", "ok", "changed", "ok", "changed", "changed",
-                                  "changed", "changed", "ok", "changed", "ok", "failed"]  # fmt: skip
+                                  "changed", "changed", "ok", "changed", "ok", "failed", "failed"]  # fmt: skip
     assert told[3]["result"]["cache_updated"] is True
     assert told[5]["result"]["packages"] == told[4]["result"]["packages"] == ["+ikoma-a 1.0", "+ikoma-b 1.0"]
     assert told[8]["result"]["packages"] == ["+ikoma-a 2.0"] and told[12]["result"]["stdout"] == "1.01.0"
+    assert "ikoma-c : Depends: ikoma-nowhere but it is not installable" in told[-2]["evidence"]
     assert told[-1]["code"] == "not-found" and told[-1]["message"] == "there is no package no-such-package"
     assert not Path("/usr/share/ikoma-test").exists(), "the test installed something on the machine itself"
 
