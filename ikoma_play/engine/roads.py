@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ..errors import TimedOut
 from ..model import Command, Host, Outcome, Progress, Result
-from ..transport.base import Item, Stat, Transport
+from ..transport.base import Item, Put, Stat, Transport
 
 Connect = Callable[[Host], Transport]
 GRACE = 1.0  # seconds in which a command that was stopped at the deadline is cleared away
@@ -125,6 +125,10 @@ class StepRoad(Transport):
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
         self.left()
         self.inner.write(path, data, mode)
+
+    def put(self, path: str, data: bytes, mode: int | None = None) -> Put | None:
+        self.left()
+        return self.inner.put(path, data, mode)
 
     def stat(self, path: str, follow: bool = False) -> Stat | None:
         self.left()

@@ -61,6 +61,13 @@ class Item(Struct, frozen=True):
         return hashlib.sha256(self.content or b"").hexdigest()
 
 
+class Put(Struct, frozen=True):
+    """What a file's content was before `put`, None where nothing was there; `changed`: it is another now."""
+
+    before: bytes | None
+    changed: bool
+
+
 def ignore(progress: Progress) -> None:
     """The default receiver of progress."""
 
@@ -123,6 +130,13 @@ class Transport(ABC):
         """For as long as it lasts, a transport may tell again what it has just seen of the host without asking
         it anew; what is changed through the transport itself is always seen."""
         return nullcontext()
+
+    def put(self, path: str, data: bytes, mode: int | None = None) -> Put | None:
+        """Have a regular file at `path` hold `data`, by the very question that looks at what is there, where the road
+        can do that; `mode` as in `write`, of a file that is written.
+
+        None: nothing was done, for what is there is no file, or large, or its directory is missing."""
+        return None
 
     # --- what stands on them ---
 

@@ -11,25 +11,23 @@ from typing import BinaryIO
 
 from ..model import Result
 from . import ssh_items
-from .base import Item, Stat
+from .base import Item, Put, Stat
 from .faults import NOT_THERE
 from .framing import INLINE, escaped
 from .shelled import WRITE, cause, stat_of
-from .ssh_glances import LOOK, WRITTEN, Glance, Glances, parsed
+from .ssh_glances import LOOK, STAT_FORMAT, Glance, Glances, parsed
 from .ssh_scripts import ScriptedTransport
 from .ssh_send import send
 
 NOT_CHANGED = 3
 
-# Small content comes as part of the script, which the shell writes without starting a program; a shell
-# that cannot write tells less about why than a program does.
-SMALL = """
-export LC_ALL=C
-path=$1 beside=$2 mode=$3 chmod=$5
-if [ -d "$path" ] && [ ! -L "$path" ]; then echo 'Is a directory' >&2; exit 1; fi
+# Small content comes as part of the script, as a function `content` that starts no program; a shell that
+# cannot write tells less about why than a program does. At its end it says what the file is like.
+_SMALL = f"""
+path=$1 beside=$3 mode=$4 chmod=$6
 trap 'rm -f -- "$beside"' EXIT
-umask "$4"
-printf %b '{content}' > "$beside" || {{ [ -e "$beside" ] && head -c 65536 /dev/zero >> "$beside"; exit 1; }}
+umask "$5"
+content > "$beside" || {{ [ -e "$beside" ] && head -c 65536 /dev/zero >> "$beside"; exit 1; }}
 if [ -f "$path" ] && [ ! -L "$path" ]; then
   if ! [ -O "$path" ] || ! [ -G "$path" ]; then
     owner=$(stat -c %u:%g -- "$path")
@@ -42,7 +40,41 @@ if [ "$chmod" ]; then chmod "${{mode:-644}}" -- "$beside" || exit; fi
 sync -- "$beside" || exit
 mv -fT -- "$beside" "$path" || exit
 trap - EXIT
-sync -- "${{path%/*}}/" 2>/dev/null || :
+sync -- "${{path%/*}}/" 2>/dev/null &
+stat -c '{STAT_FORMAT}' -- "$path" || exit
+wait
+"""
+
+SMALL = f"""
+export LC_ALL=C
+if [ -d "$1" ] && [ ! -L "$1" ]; then echo 'Is a directory' >&2; exit 1; fi
+{_SMALL}
+"""
+
+# Compared where it is going. What is no small file there is only looked at; else it says `same`, `old` or `new`, then
+# what the file was like where there was one, its old content, and at the end what the file written now is like.
+PUT = f"""
+export LC_ALL=C
+put=
+if [ -f "$1" ] && [ -r "$1" ] && [ ! -L "$1" ]; then
+  s=$(exec stat -c '{STAT_FORMAT}' -- "$1") || exit
+  size=${{s#* }}; size=${{size%% *}}
+  if [ "$size" -le {INLINE} ]; then
+    differs=1
+    if [ "$size" -eq "$7" ]; then content | cmp -s -- - "$1"; differs=$?; fi
+    case $differs in
+      0) printf 'same\\n%s\\n' "$s"; exit ;;
+      1) put=y; printf 'old\\n%s\\n' "$s"; cat -- "$1" || exit ;;
+    esac
+  fi
+elif [ ! -e "$1" ] && [ ! -L "$1" ] && [ -d "$2/" ]; then
+  put=y; echo new
+fi
+if [ "$put" ]; then
+{_SMALL}
+exit
+fi
+{LOOK}
 """
 
 MKDIR = f"""
@@ -93,9 +125,11 @@ class SshFiles(ScriptedTransport):
         return super().read(path) if found is None or found.content is None else found.content
 
     def _look(self, path: str) -> Glance:
-        changes = self.glances.changes
         folder = posixpath.dirname(path) or "."
-        result = self.run_script(LOOK, path, folder, changes=False)
+        changes = self.glances.changes
+        return self._seen(path, folder, self.run_script(LOOK, path, folder, changes=False), changes)
+
+    def _seen(self, path: str, folder: str, result: Result, changes: int) -> Glance:
         if not result.ok and not (result.stdout.startswith(b"none\n") and cause(result) in NOT_THERE):
             self._demand("look at", path, result)
         seen, above = parsed(path, folder, result.stdout)
@@ -105,24 +139,53 @@ class SshFiles(ScriptedTransport):
         return seen
 
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
-        folder, name = posixpath.split(path)
-        beside = posixpath.join(folder or ".", f".{name[:200]}.{os.urandom(6).hex()}")
-        target = path if folder else f"./{name}"
-        shown = "" if mode is None else f"{mode:o}"
         if isinstance(data, bytes) and len(data) <= INLINE:
-            script = SMALL.format(content=escaped(data).decode("ascii"))
-            wanted = 0o644 if mode is None else mode
-            special = "y" if wanted & ~0o666 else ""
-            if self.glances.kept:
-                script += WRITTEN
-            result = self.run_script(script, target, beside, shown, f"{0o777 & ~wanted:o}", special)
-            if result.ok and result.stdout:
-                now = stat_of(path, result.stdout.rstrip(b"\n"))
-                self.glances.keep(self.who, path, Glance(now, now, data), self.glances.changes)
+            result = self._small(SMALL, path, data, mode)
+            if result.ok:
+                self._written(path, result.stdout, data)
         else:
             # Once the content has come, nobody else writes: the shell ends with it.
-            result = self.run_script(WRITE, target, beside, shown, stdin=data)
+            result = self.run_script(WRITE, *self._places(path, mode), stdin=data)
         self._demand("write", path, result)
+
+    def put(self, path: str, data: bytes, mode: int | None = None) -> Put | None:
+        if len(data) > INLINE or not self.glances.kept or self.glances.find(self.who, path) is not None:
+            return None  # what has been looked at already needs no second question
+        result = self._small(PUT, path, data, mode)
+        kind, _, rest = result.stdout.partition(b"\n")
+        if kind not in (b"same", b"old", b"new"):
+            self._seen(path, posixpath.dirname(path) or ".", result, self.glances.changes)
+            return None
+        self._demand("write", path, result)
+        if kind == b"new":
+            self._written(path, rest, data)
+            return Put(None, True)
+        line, _, rest = rest.partition(b"\n")
+        if kind == b"same":
+            self._written(path, line, data)
+            return Put(data, False)
+        size = stat_of(path, line).size
+        self._written(path, rest[size:], data)
+        return Put(rest[:size], True)
+
+    def _small(self, script: str, path: str, data: bytes, mode: int | None) -> Result:
+        """Run a script about small content: that is its function `content`, its seventh argument how long it is."""
+        wanted = 0o644 if mode is None else mode
+        special = "y" if wanted & ~0o666 else ""
+        target, beside, shown = self._places(path, mode)
+        above = posixpath.dirname(path) or "."
+        script = f"content() {{ printf %b '{escaped(data).decode('ascii')}'; }}\n{script}"
+        return self.run_script(script, target, above, beside, shown, f"{0o777 & ~wanted:o}", special, str(len(data)))
+
+    def _places(self, path: str, mode: int | None) -> tuple[str, str, str]:
+        """Where content is to be, where it is written first, and its mode."""
+        folder, name = posixpath.split(path)
+        beside = posixpath.join(folder or ".", f".{name[:200]}.{os.urandom(6).hex()}")
+        return path if folder else f"./{name}", beside, "" if mode is None else f"{mode:o}"
+
+    def _written(self, path: str, line: bytes, data: bytes) -> None:
+        now = stat_of(path, line.rstrip(b"\n"))
+        self.glances.keep(self.who, path, Glance(now, now, data), self.glances.changes)
 
     def mkdir(self, path: str, mode: int = 0o755) -> bool:
         return self._told("make the directory", posixpath.normpath(path), MKDIR, f"{mode:o}")

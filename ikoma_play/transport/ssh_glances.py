@@ -43,11 +43,6 @@ else
 fi
 """
 
-# What a script that has written a small file $path says at its end.
-WRITTEN = f"""
-stat -c '{STAT_FORMAT}' -- "$path"
-"""
-
 
 class Glance(Struct, frozen=True):
     """A path without and with links followed; `content` None: not looked at."""

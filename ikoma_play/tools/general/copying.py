@@ -17,7 +17,20 @@ from ...model import Access, Diff, Outcome, changed, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
 from . import undoing
-from .placing import Attributes, Manner, Mode, Placed, described, host_path, place, resolved
+from .modes import is_absolute, parse_mode
+from .placing import (
+    SHOWN,
+    Attributes,
+    Manner,
+    Mode,
+    Placed,
+    described,
+    host_path,
+    place,
+    resolved,
+    settle,
+    text_diff,
+)
 from .sources import on_host, on_runner
 from .trees import bring_tree
 
@@ -67,9 +80,12 @@ def copy(
     asked = Attributes(mode, owner, group)
     dest = host_path(on, dest)
     if content is not None:
+        body = as_content(content)
+        if (done := at_once(on, dest, body, asked, manner)) is not None:
+            return done
         if dest.endswith("/") or _is_directory(on, dest):
             raise StepError(f"copy cannot write content to {dest}: it is a directory", remedy="Name a file in dest.")
-        return bring(on, dest, as_content(content), asked, manner)
+        return bring(on, dest, body, asked, manner)
     assert src is not None
     if remote_src:
         source = on_host(on, src, local_follow)
@@ -80,16 +96,20 @@ def copy(
         if not src.endswith("/"):
             root = posixpath.join(root, source.name)
         return bring_tree(on, source, root, asked, Attributes(directory_mode, owner, group), manner)
-    body = source.entries[0]
-    if dest.endswith("/") or _is_directory(on, dest):
-        if dest.endswith("/"):
-            on.mkdir(dest.rstrip("/") or "/", 0o755)
-        dest = posixpath.join(dest, source.name)
-    if checksum is not None and (found := hashlib.sha1(body.read()).hexdigest()) != checksum:
+    file = source.entries[0]
+    if checksum is not None and (found := hashlib.sha1(file.read()).hexdigest()) != checksum:
         raise StepError(
             f"{src} has the SHA-1 {found}, not {checksum}", remedy="Get the right file, or correct checksum."
         )
-    return _quiet(bring(on, dest, body.content, asked.preserving(body.mode), manner, src=source.path), body.secret)
+    asked = asked.preserving(file.mode)
+    done = at_once(on, dest, file.content, asked, manner, source.path)
+    if done is None:
+        if dest.endswith("/") or _is_directory(on, dest):
+            if dest.endswith("/"):
+                on.mkdir(dest.rstrip("/") or "/", 0o755)
+            dest = posixpath.join(dest, source.name)
+        done = bring(on, dest, file.content, asked, manner, source.path)
+    return _quiet(done, file.secret)
 
 
 @tool("template", access=Access.ADMIN, changes=True, undo=undoing.TEMPLATE)
@@ -141,8 +161,6 @@ def template(
     """
     source = scope.find("templates", src)
     dest = host_path(on, dest)
-    if dest.endswith("/") or _is_directory(on, dest):
-        dest = posixpath.join(dest, source.name.removesuffix(".j2") if dest.endswith("/") else source.name)
     options: dict[str, Any] = {
         "newline_sequence": newline_sequence.replace("\\n", "\n").replace("\\r", "\r"),
         "trim_blocks": trim_blocks,
@@ -157,13 +175,24 @@ def template(
         "comment_end_string": comment_end_string,
     }
     options |= {name: text for name, text in delimiters.items() if text is not None}
-    text = scope.render_file(source, options, **_about(source, dest))
-    try:
-        data = text.encode(output_encoding)
-    except (LookupError, UnicodeEncodeError) as error:
-        raise StepError(f"{source} cannot be written in {output_encoding}: {error}") from None
+
+    def rendered(dest: str) -> bytes:
+        text = scope.render_file(source, options, **_about(source, dest))
+        try:
+            return text.encode(output_encoding)
+        except (LookupError, UnicodeEncodeError) as error:
+            raise StepError(f"{source} cannot be written in {output_encoding}: {error}") from None
+
     asked = Attributes(mode, owner, group).preserving(source.stat().st_mode & 0o7777)
-    return bring(on, dest, data, asked, Manner(backup, validate, force, follow), src=str(source))
+    manner = Manner(backup, validate, force, follow)
+    if not dest.endswith("/"):
+        data = rendered(dest)
+        if (done := at_once(on, dest, data, asked, manner, str(source))) is not None:
+            return done
+        if not _is_directory(on, dest):
+            return bring(on, dest, data, asked, manner, str(source))
+    dest = posixpath.join(dest, source.name.removesuffix(".j2") if dest.endswith("/") else source.name)
+    return bring(on, dest, rendered(dest), asked, manner, str(source))
 
 
 @tool("assemble", access=Access.ADMIN, changes=True)
@@ -223,11 +252,29 @@ def assemble(
             whole += (b"" if whole.endswith(b"\n") or not between else b"\n") + between
         whole += part
     attributes = Attributes(mode, owner, group)
-    made = bring(on, host_path(on, dest), whole, attributes, Manner(backup, validate), src=src)
+    made = bring(on, host_path(on, dest), whole, attributes, Manner(backup, validate), src)
     return _quiet(made, any(entry.secret for entry in source.entries))
 
 
 # --- One file --------------------------------------------------------------------------------------
+
+
+def at_once(
+    on: Transport, dest: str, content: bytes | Path, asked: Attributes, manner: Manner, src: str = ""
+) -> Outcome | None:
+    """One small file put in place without looking first, where what is there does not matter; None where it may."""
+    if dest.endswith("/") or manner != Manner() or not is_absolute(asked.mode):
+        return None
+    if isinstance(content, Path):
+        if content.stat().st_size > SHOWN:
+            return None
+        content = content.read_bytes()
+    put = on.put(dest, content, None if asked.mode is None else parse_mode(asked.mode, 0))
+    if put is None:
+        return None
+    diffs = (text_diff(dest, put.before, content),) if put.changed else ()
+    other, more = settle(on, dest, asked)
+    return _told(on, dest, content, Placed(put.changed or other, (*diffs, *more)), src)
 
 
 def bring(on: Transport, dest: str, content: bytes | Path, asked: Attributes, manner: Manner, src: str = "") -> Outcome:
@@ -238,6 +285,10 @@ def bring(on: Transport, dest: str, content: bytes | Path, asked: Attributes, ma
         placed = Placed(False)
     else:
         placed = place(on, dest, content, asked, backup=manner.backup, validate=manner.validate)
+    return _told(on, dest, content, placed, src)
+
+
+def _told(on: Transport, dest: str, content: bytes | Path, placed: Placed, src: str) -> Outcome:
     values = {"dest": dest, "path": dest, "checksum": _sha1(content), **placed.extra, **described(on.stat(dest))}
     if src:
         values["src"] = src

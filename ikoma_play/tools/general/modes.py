@@ -10,6 +10,7 @@ BITS = {"r": 4, "w": 2, "x": 1}
 SHIFT = {"u": 6, "g": 3, "o": 0}
 SPECIAL = {"u": ("s", 0o4000), "g": ("s", 0o2000), "o": ("t", 0o1000)}
 CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
+_OCTAL = re.compile(r"(0o?)?[0-7]{1,4}")
 
 
 def parse_mode(asked: str | int, now: int, directory: bool = False) -> int:
@@ -19,13 +20,18 @@ def parse_mode(asked: str | int, now: int, directory: bool = False) -> int:
         if 512 <= asked <= 777 and not set(str(asked)) - set("01234567"):
             raise StepError(f"mode {asked} is a decimal number", remedy=f'Write it as text: mode: "0{asked}".')
         number = asked
-    elif re.fullmatch(r"(0o?)?[0-7]{1,4}", asked):
+    elif _OCTAL.fullmatch(asked):
         number = int(asked, 8)
     else:
         return _symbolic(asked, now, directory)
     if not 0 <= number <= 0o7777:
         raise StepError(f"mode {asked} is not a file mode", remedy='Write four octal digits, such as "0644".')
     return number
+
+
+def is_absolute(asked: str | int | None) -> bool:
+    """Whether it means the same whatever the bits are now."""
+    return not isinstance(asked, str) or _OCTAL.fullmatch(asked) is not None
 
 
 def show_mode(mode: int) -> str:
