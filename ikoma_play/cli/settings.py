@@ -24,11 +24,17 @@ def refuse_left_out() -> None:
 
 
 def _cache_in(path: Path) -> str:
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+    if "fact_caching" not in text:
+        return ""
     import configparser
 
     parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
     try:
-        parser.read_string(path.read_text("utf-8", "replace"))
-    except (configparser.Error, OSError):
+        parser.read_string(text)
+    except configparser.Error:
         return ""
     return (parser.get("defaults", "fact_caching", fallback="") or "").strip()

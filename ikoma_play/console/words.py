@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import time
@@ -99,6 +98,8 @@ def result_lines(of: Any, full: bool = False) -> list[str]:
 
 def diff_lines(diff: Diff, most: int = 200) -> Iterator[tuple[str, str]]:
     """A unified difference as pairs of kind (head, hunk, added, removed, same) and line."""
+    import difflib
+
     before, after = printable(diff.before).splitlines(), printable(diff.after).splitlines()
     lines = list(difflib.unified_diff(before, after, f"{diff.label} before", f"{diff.label} after", lineterm=""))
     kinds = {"+": "added", "-": "removed", "@": "hunk"}

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -42,6 +43,7 @@ _T = TypeVar("_T", bound=Event)
 BRING = ("include_tasks", "include_role", "add_host", "group_by")
 
 
+@lru_cache(4096)
 def looks_secret(name: str) -> bool:
     """Whether a variable or key of this name holds what must not be shown."""
     return bool(_NAME.search(name)) or bool(_CAMEL.search(name))
@@ -118,6 +120,8 @@ class Secrets:
         """The value with every secret in it masked, and what stands under a secret's name."""
         if isinstance(value, str):
             return self.mask(value)
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
         if isinstance(value, Mapping):
             return {
                 self.mask(str(key)): MASK

@@ -235,11 +235,14 @@ def outcome(of: Outcome) -> dict[str, Any]:
 
 def text(value: Any) -> str:
     """JSON; what JSON does not know becomes text, and what PostgreSQL's text cannot hold is left out."""
-    return json.dumps(value, ensure_ascii=False, default=_known).replace("\\u0000", "")
+    return _ENCODER.encode(value).replace("\\u0000", "")
 
 
 def _known(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_known)
 
 
 def _plain(report: Report) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import shlex
@@ -124,6 +123,8 @@ def _output(term: Any) -> str:
 
 @named("csvfile")
 def csvfile(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+    import csv
+
     given = dict(options)
     found = []
     for term in map(str, terms):

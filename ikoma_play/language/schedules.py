@@ -10,7 +10,6 @@ from datetime import UTC, datetime, tzinfo
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..model import Schedule
 from .faults import Faults
@@ -83,7 +82,7 @@ def wrong_zone(zone: str) -> tuple[str, str] | None:
     """What is wrong with the name of a time zone, and the remedy."""
     try:
         _zone(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         return f"there is no time zone '{zone}'", "Write a name such as Europe/Paris or UTC, or leave it out."
     return None
 
@@ -151,10 +150,12 @@ def _times(cron: str, start: datetime) -> Iterator[datetime]:
 
 
 def _zone(name: str) -> tzinfo:
-    """A time zone by its name; this machine's own for none. Raises ZoneInfoNotFoundError, ValueError, OSError."""
+    """A time zone by its name; this machine's own for none. Raises KeyError, ValueError, OSError."""
+    from zoneinfo import ZoneInfo
+
     if name:
         return ZoneInfo(name)
-    with suppress(ZoneInfoNotFoundError, ValueError, OSError):
+    with suppress(KeyError, ValueError, OSError):
         if named := os.environ.get("TZ", "").removeprefix(":"):
             return ZoneInfo(named)
         with Path("/etc/localtime").open("rb") as file:

@@ -115,7 +115,10 @@ class Variables(Mapping[str, Any]):
         return rendered
 
     def __contains__(self, name: object) -> bool:
-        return any(name in layer.values for layer in self._downwards)
+        for layer in self._downwards:  # noqa: SIM110 - asked many times a step
+            if name in layer.values:
+                return True
+        return False
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name for layer in self.layers for name in list(layer.values)))

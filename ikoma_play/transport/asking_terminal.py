@@ -6,7 +6,6 @@ The program's standard streams stay what they are: only the question and its ans
 from __future__ import annotations
 
 import os
-import pty
 import re
 import select
 import termios
@@ -27,7 +26,7 @@ class AskingTerminal:
 
     def __init__(self, answer: str) -> None:
         self._answer = answer.encode() + b"\n"
-        self._ours, self._theirs = pty.openpty()
+        self._ours, self._theirs = os.openpty()
         modes = termios.tcgetattr(self._theirs)
         modes[3] &= ~termios.ECHO
         termios.tcsetattr(self._theirs, termios.TCSANOW, modes)

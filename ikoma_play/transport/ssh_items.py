@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import posixpath
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -124,6 +123,8 @@ class _Archive(io.RawIOBase):
         return data
 
     def _made(self, folder: str, items: Sequence[Item], told: Callable[[float, float], None]) -> Iterator[bytes]:
+        import tarfile
+
         total = sum(item.size for item in items)
         done = 0
         told(0, total)

@@ -24,6 +24,7 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 OUR_NAME = ("127.0.0.1", 0)
+AT_ONCE = 2**16  # bytes
 
 __all__ = ["CERTIFIED", "Wire", "tuned"]
 
@@ -127,11 +128,17 @@ class Wire(paramiko.Transport):
 
 class _Prompt(socket.socket):
     """Confirms at once what it gets. A server's own delay of small packets (Nagle) waits for that, so that
-    a late confirmation costs 40 ms; the system forgets the wish from time to time, so it is said again."""
+    a late confirmation costs 40 ms; the system forgets the wish from time to time, so it is said again.
+
+    paramiko takes each packet in pieces: what has come meanwhile is read with the first of them."""
+
+    _ahead = b""
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        data = super().recv(size, flags)
-        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        if not self._ahead:
+            self._ahead = super().recv(AT_ONCE, flags)
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
         return data
 
 
