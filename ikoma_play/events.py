@@ -119,6 +119,7 @@ class StepFinished(Event, frozen=True):
 class Warned(Event, frozen=True):
     message: str = ""
     position: Position | None = None
+    at_once: bool = False  # for who looks on now; others are told at the end
 
 
 class RunFinished(Event, frozen=True):

@@ -15,7 +15,7 @@ import click
 from .. import engine, language
 from ..errors import UsageError
 from ..events import Report
-from ..model import Position
+from ..model import Block, Node, Play, Position, Step
 from ..tool import INTENDED
 from ..tools import TOOLS
 from . import faults, journaling, loading, options, sources, status
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..journal.past import Past, Recorded
     from ..journal.store import Row
     from .behalf import Behalf
+
+INSTEAD = "ikoma_undo"  # a variable of a play: what to do in place of undoing it, where it has no rollback
 
 # Asked for each time anew.
 _TAKEN = ("diff", "verbosity", "as_json", "lock_timeout", "await_approval", "junit", "profile")
@@ -53,7 +55,7 @@ _taken = options.together(
 @click.command("resume")
 @_taken
 def resume(run: str | None, **given: Any) -> int:
-    """Go on with a run that died, was interrupted or failed; without RUN the newest.
+    """Go on with a run that died, was interrupted or failed; without RUN the newest of playbooks.
 
     Completed steps are not repeated: their registered variables, facts and notified handlers are taken from the
     journal. A step that failed is tried again. Secrets were not kept: they are asked for, or given with -e.
@@ -91,6 +93,8 @@ def go_on(name: str | None, given: dict[str, Any], undo: bool, behalf: Behalf | 
         loaded = loading.load(
             settings["playbooks"], settings["inventory"], settings["extra_vars"], settings["schedule"]
         )
+        if undo and not any(step["undo"] for step in steps):
+            _demand_rollback(row["id"], [play for playbook in loaded.playbooks for play in playbook.plays])
     if loaded.warnings and not given["as_json"]:
         faults.show(loaded.warnings)
     _ask_of_differences(row, loaded.variables, given["yes"])
@@ -118,7 +122,7 @@ def _rows(name: str | None, undo: bool) -> tuple[Row, Sequence[Row]]:
     from ..journal import again
 
     with closing(journaling.existing()) as store:
-        row = again.find(store, name)
+        row = again.find(store, name, calls=undo)
         (again.demand_undoable if undo else again.demand_resumable)(row)
         return row, store.read("steps_of", run=row["id"])
 
@@ -143,6 +147,31 @@ def _of_call(
     playbook, steps = engine.recalled(tool.name, call["hosts"], origin, steps)
     inventory = language.load_inventory(json.loads(row["inventory"]))
     return steps, loading.Loaded((playbook,), inventory, sources.extra_vars(extra_vars), ())
+
+
+def _demand_rollback(run: str, plays: Sequence[Play]) -> None:
+    """Raises UsageError where nothing says how to undo any step: the run would count as undone, and nobody could go on
+    with it."""
+    if any(play.rollback is not None or _undoes((*play.steps, *play.handlers)) for play in plays):
+        return
+    said = next((str(play.vars[INSTEAD]) for play in plays if INSTEAD in play.vars), "")
+    raise UsageError(
+        f"run {run} cannot be undone, since none of its steps has a rollback; nothing was touched",
+        remedy=said or f"Is it not done, it can be gone on with: ikoma-play runs resume {run}",
+    )
+
+
+def _undoes(nodes: Sequence[Node]) -> bool:
+    """Whether a step may be undone; what an include brings is not known."""
+    return any(
+        node.rollback is not None
+        or (_undoes((*node.steps, *node.rescue, *node.always)) if isinstance(node, Block) else _undoes_itself(node))
+        for node in nodes
+    )
+
+
+def _undoes_itself(step: Step) -> bool:
+    return step.auto_rollback or step.tool in ("include_tasks", "include_role")
 
 
 def _demand_place(before: Mapping[str, Any], run: str) -> None:

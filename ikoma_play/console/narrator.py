@@ -90,6 +90,8 @@ class Narrator:
                 )  # fmt: skip
             case StepFinished(step=Step() as step):
                 yield from self._finished(event, step)
+            case Warned(at_once=True):
+                yield Line("warning", event.message)
             case Warned():
                 self._warn(f"{event.position}: {event.message}" if event.position else event.message)
             case RunFinished():

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
 from ..errors import IkomaError, Interrupted, JournalError, UsageError
-from ..events import Observer, Report, RunFinished, RunStarted
+from ..events import Observer, Report, RunFinished, RunStarted, Warned
 from ..journal.past import Past
 from ..model import Failure, Playbook
 from ..spelling import did_you_mean
@@ -25,6 +26,8 @@ from .plays import PlayRun
 from .roads import Connect
 from .state import Inventory, RunState, nodes_below
 from .tags import chosen
+
+STOPPING = "it stops after the step that is under way; a second signal stops it at once"
 
 
 def run(
@@ -153,11 +156,23 @@ def _signals(state: RunState) -> Iterator[None]:
         yield
         return
 
+    # Told from a thread: what the signal has interrupted may be telling something itself. Such a queue may be put to
+    # by a signal at any instant.
+    signalled: SimpleQueue[bool] = SimpleQueue()
+
+    def tell() -> None:
+        if signalled.get():
+            state.emit(Warned(state.id, time.time(), STOPPING, at_once=True))
+
+    telling = threading.Thread(target=tell, daemon=True)
+    telling.start()
+
     def stop(number: int, frame: FrameType | None) -> None:
         if state.stopping.is_set():
             state.aborted = True
             raise KeyboardInterrupt
         state.stopping.set()
+        signalled.put(True)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -167,6 +182,8 @@ def _signals(state: RunState) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signalled.put(False)
+        telling.join(1)
 
 
 def _report(state: RunState, seconds: float, interrupted: bool, stopped_by: Failure | None) -> Report:

@@ -13,12 +13,15 @@ from .holder import is_dead, this_process
 from .store import Row, Store
 
 
-def find(store: Store, run: str | None) -> Row:
-    """A run by its id or the beginning of it, else the newest. Raises UsageError."""
+def find(store: Store, run: str | None, calls: bool = True) -> Row:
+    """A run by its id or the beginning of it, else the newest; `calls` False: the newest that is no single call.
+    Raises UsageError."""
     if run is None:
-        found = store.read("newest_runs", most=1)
+        found = store.read("newest_runs", most=1 if calls else LOOKED_THROUGH)
+        found = [row for row in found if calls or "call" not in asked(row)]
         if not found:
-            raise UsageError("there is no run in the journal yet", remedy="It begins with: ikoma-play run PLAYBOOK")
+            what = "run" if calls else "run of a playbook"
+            raise UsageError(f"there is no {what} in the journal yet", remedy="Begin one: ikoma-play run PLAYBOOK")
         return found[0]
     pattern = "".join(letter for letter in run if letter.isalnum() or letter == "-")
     found = store.read("runs_like", beginning=f"{pattern}%") if pattern == run else []
@@ -32,7 +35,7 @@ def find(store: Store, run: str | None) -> Row:
 def lost_hosts(store: Store) -> list[str]:
     """The hosts on which the newest run failed or that it could not reach; those of a run that died are all that
     have begun a step and come to no end. Raises UsageError where there is none."""
-    row = find(store, None)
+    row = find(store, None, calls=False)
     report = json.loads(row["report"]) if row["report"] else None
     if report is not None:
         lost = [name for name, recap in report["hosts"].items() if recap["failed"] or recap["unreachable"]]
@@ -44,6 +47,7 @@ def lost_hosts(store: Store) -> list[str]:
     return lost
 
 
+LOOKED_THROUGH = 1000  # runs, for the newest of playbooks
 UNDER_WAY = ("running", "waiting")
 _LOST = ("started", "failed", "unreachable")
 
@@ -74,7 +78,7 @@ def demand_resumable(row: Row) -> None:
     if "call" in asked(row):
         raise UsageError(
             f"run {name} was one call of a tool, which has no further step to go on with",
-            remedy=f"Make the call again, or undo what it did: ikoma-play runs rollback {name}",
+            remedy="Make the call again. See: ikoma-play runs list",
         )
     if row["undoing"]:
         raise UsageError(

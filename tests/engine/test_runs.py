@@ -74,7 +74,7 @@ def test_a_lost_host_reaches_no_rescue_and_can_be_ignored(tmp_path: Path) -> Non
 """
     ran = play(tmp_path, text, "h1 ansible_connection=local\nh2\n", connect=connect)
     assert ran.counts("h2") == {"ok": 2, "ignored": 1, "unreachable": 1}
-    assert ran.said() == ["h1: False!", "h2: True!", "h1: always"]
+    assert sorted(ran.said()) == ["h1: False!", "h1: always", "h2: True!"]  # hosts run at the same time
 
 
 def test_a_mistake_of_ours_is_a_failure_with_its_place(tmp_path: Path) -> None:

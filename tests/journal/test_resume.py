@@ -276,6 +276,25 @@ def test_a_finished_run_is_undone_with_what_each_play_knew(ikoma: Ikoma) -> None
     assert "was rolled back" in ikoma("runs", "resume", expect=1).err
 
 
+def test_a_run_without_any_rollback_is_not_taken_for_undone(ikoma: Ikoma) -> None:
+    steps = "    - {name: Works, shell: echo one >> log}\n    - {name: Needs, shell: 'test -e fine'}"
+    book(ikoma, steps)
+    ikoma("run", "p.yml", expect=2)
+    refused = ikoma("runs", "rollback", expect=1).err
+    assert "none of its steps has a rollback; nothing was touched" in refused and "runs resume" in refused
+    (ikoma.folder / "fine").touch()
+    ikoma("exec", "copy", "dest=made", "content=x", "-l", "localhost")
+    ikoma("runs", "resume", expect=0)  # the call after it is passed by
+    assert log(ikoma) == ["one"]
+    book(ikoma, steps, head=HEAD + "  vars: {ikoma_undo: Call the other one.}\n")
+    assert "Call the other one." in ikoma("runs", "rollback", shown_first(ikoma), "--yes", expect=1).err
+
+
+def shown_first(ikoma: Ikoma) -> str:
+    """The id of the oldest run."""
+    return str(json.loads(ikoma("runs", "list", "--json").out)[-1]["id"])
+
+
 def test_a_rollback_that_failed_is_finished_later(ikoma: Ikoma) -> None:
     (ikoma.folder / "p.yml").write_text(
         TWO_PLAYS.replace("'echo un-{{ word }}-{{ said", "'test -e fine && echo un-{{ word }}-{{ said")
@@ -335,7 +354,8 @@ def test_a_run_that_dies_while_it_is_undone_is_undone_further(ikoma: Ikoma) -> N
 def test_what_cannot_be_gone_on_with_is_said(ikoma: Ikoma) -> None:
     assert "there is no journal" in ikoma("runs", "resume", expect=1).err
     ikoma("exec", "command", "cmd=false", "-l", "localhost", expect=2)
-    assert "one call of a tool" in ikoma("runs", "resume", expect=1).err
+    assert "no run of a playbook" in ikoma("runs", "resume", expect=1).err
+    assert "one call of a tool" in ikoma("runs", "resume", shown_first(ikoma), expect=1).err
     assert "is no run" in ikoma("runs", "resume", "1999", expect=1).err
     book(ikoma, "    - {command: 'false'}")
     ikoma("run", "p.yml", expect=2)

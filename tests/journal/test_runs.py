@@ -196,9 +196,13 @@ def test_an_interrupted_run_says_so(ikoma: Ikoma) -> None:
     book(ikoma, f"{WAITS}\n    - {{command: 'true'}}")
     first = begun(ikoma, "p.yml")
     first.send_signal(signal.SIGINT)
-    time.sleep(0.2)
+    assert first.stdout is not None
+    told = "warning: it stops after the step that is under way; a second signal stops it at once\n"
+    until = time.monotonic() + 60
+    while first.stdout.readline().decode() != told:  # before the step has ended
+        assert time.monotonic() < until
     (ikoma.folder / "go").touch()
-    first.communicate()
+    assert b"it stops after" not in first.communicate()[0], "it is told twice"
     assert first.returncode == 130
     run = shown(ikoma)
     assert run["state"] == "interrupted"
