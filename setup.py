@@ -58,7 +58,7 @@ setup(
     packages=find_packages(include=["ikoma_play", "ikoma_play.*"]),
     package_data={"ikoma_play": ["py.typed", "**/*.sql", "document/*.yml", "server/pages/*"]},
     cmdclass={"build_py": BuildWithShipped},
-    entry_points={"console_scripts": ["ikoma-play = ikoma_play.__main__:main"]},
+    entry_points={"console_scripts": ["ikoma-play = ikoma_play.__main__:program"]},
     install_requires=[
         "click>=8.1.7",
         "PyYAML>=6.0.1",

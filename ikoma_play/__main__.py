@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from . import __version__
+
+
+def program() -> None:
+    """Run the command line and end the process with its exit status."""
+    code = main()
+    threading = sys.modules.get("threading")  # not loaded just for this
+    if threading is None or threading.active_count() == 1:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (OSError, ValueError):  # the reader has gone: Python's own end knows how to tell
+            pass
+        else:
+            os._exit(code)  # taking everything loaded apart takes long, and gives nothing back
+    sys.exit(code)
 
 
 def main() -> int:
@@ -24,4 +40,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()
