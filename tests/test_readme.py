@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import textwrap
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -99,6 +100,45 @@ def test_every_section_of_the_runbook_has_its_row() -> None:
     sections = [re.sub(r"^[^\w]+", "", one).strip() for one in re.findall(r"^#{2,3} (.+)$", original, re.M)]
     mapped = {row[0] for row in runbook_rows()}
     assert not [section for section in sections if section not in mapped]
+
+
+def commands_of_the_runbook() -> Iterator[tuple[str, str]]:
+    """Each section of the original with each tool and program that it calls, in its blocks and between its words."""
+    original, section = (CHECKOUT / "tests/server/runbook.fr.md").read_text(), ""
+    for part in re.split(r"^(#{2,3} [^\n]+$|```bash\n.*?^```)", original, flags=re.M | re.S):
+        if part.startswith("##"):
+            section = re.sub(r"^[^\w]+", "", part).strip()
+        elif part.startswith("```bash"):
+            body = re.sub(r"<<EOF.*?^EOF", "", part.replace("\\\n", " "), flags=re.M | re.S)
+            lines = [line for line in body.splitlines()[1:-1] if not line.startswith("#")]
+            yield from ((section, found) for found in re.findall(r"/execute/([\w.]+)", body))
+            yield from ((section, word) for line in lines for word in re.findall(r"(?:^|\| |\$\()([a-z]\w*)", line))
+        else:
+            yield from ((section, word) for word in re.findall(r"`([a-z]+) [^`\n]+`", part))
+
+
+@pytest.mark.parametrize(("section", "command"), sorted(set(commands_of_the_runbook())))
+def test_every_command_of_the_runbook_has_its_row(section: str, command: str) -> None:
+    cells = " ".join(row[1] for row in runbook_rows() if row[0] == section)
+    assert re.search(rf"(?<![\w.]){re.escape(command)}(?!\w)", cells), f"{section}: {command} is not in {cells!r}"
+
+
+def uses(playbook: str, tool: str) -> bool:
+    """Whether a shipped playbook calls the tool, in a role too."""
+    text = (CHECKOUT / "playbooks" / playbook).read_text()
+    roles = [CHECKOUT / f"roles/{name}/tasks" for name in re.findall(r"role: (\w+)", text)]
+    return f"{tool}:" in "".join([text, *(file.read_text() for role in roles for file in role.glob("*.yml"))])
+
+
+@pytest.mark.parametrize("row", runbook_rows(), ids=lambda row: f"{row[0]}: {row[1]}"[:60])
+def test_the_tests_of_a_row_run_what_it_names(row: list[str]) -> None:
+    """Each playbook and tool is named in one of the tests' files, or called by a playbook that is."""
+    _, _, does, tests = row
+    text = "".join((CHECKOUT / file).read_text() for file in re.findall(r"`(tests/[\w/]+\.py)", tests))
+    names = [name.split()[0] for name in re.findall(r"`([^`]+)`", does) if not name.startswith("ikoma-play")]
+    run = [name for name in names if name.endswith(".yml") and re.search(rf'"{name.removesuffix(".yml")}[" ]', text)]
+    for name in names:
+        assert name in run or f'"{name}"' in text or any(uses(one, name) for one in run), f"{name} is in no test of it"
 
 
 @pytest.mark.parametrize("row", runbook_rows(), ids=lambda row: f"{row[0]}: {row[1]}"[:60])

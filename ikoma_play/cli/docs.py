@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .. import language
+from .. import language, shipped
 from ..errors import IkomaError, UsageError
 from ..tools import TOOLS
 from . import options, sources
@@ -31,7 +31,7 @@ def command(playbooks: tuple[str, ...], lang: str, output: str | None, **given: 
     from ..tools.documenting import about
 
     inventory = language.load_inventory(sources.inventories(given["inventory"]))
-    extra = sources.extra_vars(given["extra_vars"])
+    extra = {"playbook_dir": str(shipped.playbooks()), **sources.extra_vars(given["extra_vars"])}
     chosen = inventory.select(given["limit"]) if given["limit"] else list(inventory.hosts.values())
     if not chosen:
         raise UsageError("The inventory has no host to write about", remedy="See: ikoma-play inventory")
@@ -62,10 +62,12 @@ def _known(variables: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, 
 
     found: dict[str, Any] = {}
     for name in variables:
-        if looks_secret(name) or name in ("ikoma_postgres", "ikoma_contacts", "ikoma_smtp", "env"):
+        if looks_secret(name) or name in ("ikoma_postgres", "ikoma_contacts", "ikoma_smtp"):
             continue
         try:
             found[name] = variables[name]
         except IkomaError:
             continue
+    if isinstance(env := found.pop("env", None), Mapping):  # for addresses with its port
+        found["env"] = {name: value for name, value in env.items() if name == "PORT"}
     return found

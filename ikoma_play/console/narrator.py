@@ -67,7 +67,7 @@ class Narrator:
         self.phase = ""  # as last told
         self.hosts: tuple[str, ...] = ()
         self.warnings: dict[str, int] = {}
-        self.last_message = ""  # with an address in it, where any had one
+        self.last_message = ""  # of those with an address in it
         self._groups: dict[int, Group] = {}
         self._places: dict[str, int] = {}
 
@@ -179,7 +179,7 @@ class Narrator:
                 continue
             text = one.message or (one.result if isinstance(one.result, str) else words.compact(one.result))
             said = printable(text)
-            if "://" in said or "://" not in self.last_message:
+            if "://" in said and len(said.splitlines()) == 1:  # a list may quote addresses that are no answer
                 self.last_message = said
             yield from said.splitlines() or [""]
 

@@ -61,8 +61,8 @@ class Closing(Struct, frozen=True):
 
 
 def closing(report: Report, check: bool, again: Sequence[str], message: str = "") -> Closing:
-    """`again` is the command line of this run without `--start-at-step`; `message` what the playbook said,
-    last of all or with an address."""
+    """`again` is the command line of this run without `--start-at-step`; `message` the last
+    that the playbook said with an address in it."""
     time = words.duration(report.seconds)
     hosts = report.hosts.values()
     undo = f"$ ikoma-play runs rollback {report.run}"

@@ -33,14 +33,16 @@ _SAID = {
     "fr": {
         "goal": "Objectif", "expected": "Attendu", "when": "Seulement si",
         "must": "doit être vrai", "mustnot": "échoue si", "undo": "Annulé par",
-        "cause": "Cause", "fix": "Remède", "severity": "Sévérité", "response": "Temps de réponse", "contact": "Contact",
+        "symptoms": "Symptômes", "cause": "Cause", "fix": "Remède",
+        "severity": "Sévérité", "response": "Temps de réponse", "contact": "Contact",
         "document": "Écrit par ikoma-play {version} depuis {count} fichiers (sha256 {digest}) : il change avec eux, "
         "et `ikoma-play docs` l'écrit à nouveau.", "by person": "une personne",
         "review": "À relire chaque trimestre, et après chaque incident.",     },
     "en": {
         "goal": "Goal", "expected": "Expected", "when": "Only if",
         "must": "must be true", "mustnot": "fails if", "undo": "Undone by",
-        "cause": "Cause", "fix": "Remedy", "severity": "Severity", "response": "Response", "contact": "Contact",
+        "symptoms": "Symptoms", "cause": "Cause", "fix": "Remedy",
+        "severity": "Severity", "response": "Response", "contact": "Contact",
         "document": "Written by ikoma-play {version} from {count} files (sha256 {digest}): it changes with them, and "
         "`ikoma-play docs` writes it anew.", "by person": "a person",
         "review": "To be read again each quarter, and after each incident.",     },
@@ -106,6 +108,8 @@ class _Writer:
             yield from (f"{'#' * section['depth']} {section[request.lang]}", "")
             if "say" in section:
                 yield from (section["say"][request.lang], "")
+            if "symptoms" in section:
+                yield from (f"**{self.said['symptoms']}**{self.colon} {section['symptoms'][request.lang]}", "")
             yield from self.about(section.get("about", ""))
             for tool in section.get("commands", ()):
                 yield from self.code([self.command(request.tools.find(tool), {"appName": "{{ app }}"}, {})])
@@ -133,6 +137,8 @@ class _Writer:
                 if problem == what:
                     yield f"| `{name}` | {f'`ikoma-play run {fix}`' if fix else said['by person']} |"
             yield ""
+        elif what == "checklist" and what in request.playbooks:
+            yield from (*(f"- [ ] {self.word(box)}" for box in _boxes(request.playbooks[what])), "")
         elif what == "maintenance":
             yield from (said["document"].format(**self.digest()), "", said["review"], "")
 
@@ -153,12 +159,13 @@ class _Writer:
         if comment and self.request.lang == "en":  # which it is written in
             prose = [line for line in comment.splitlines() if not line.startswith(" ")]
             yield from (*prose, "")
-        ways = [
-            "    # ".join(re.split(r" {2,}", line.strip(), maxsplit=1))
+        said = [
+            re.split(r" {2,}", line.strip(), maxsplit=1)
             for line in comment.splitlines()
             if line.startswith("  ikoma-play ")
         ]
-        yield from self.code([f"ikoma-play run {name}{self.application()}", *ways[1:]])
+        ways = ["    # ".join((command, *map(self.word, why))) for command, *why in said[1:]]
+        yield from self.code([f"ikoma-play run {name}{self.application()}", *ways])
         for play in playbook.plays:
             if len(playbook.plays) > 1:
                 yield from (f"**{self.word(play.name)}**", "")
@@ -188,8 +195,9 @@ class _Writer:
         said, tool = self.said, self.request.tools.find(step.tool)
         yield f"{number}. **{self.word(step.name) or step.tool}** (`{step.tool}`)"
         variables = _variables(play, step, self.request.variables)
-        if tool is not None and (tool.dotted or tool.name in ("command", "uri")):
-            yield from ("", "   ```bash", f"   {self.command(tool, step.args, variables)}", "   ```", "")
+        shown = tool is not None and (tool.dotted or tool.name in ("command", "uri"))
+        if shown and (command := self.command(tool, step.args, variables)):
+            yield from ("", "   ```bash", f"   {command}", "   ```", "")
         if tool is not None and tool.dotted:
             yield f"   - {said['expected']}{self.colon} {self.word(tool.summary)}"
         if step.tool == "assert":
@@ -210,11 +218,12 @@ class _Writer:
         if tool is None:
             return ""
         if tool.name == "uri":
-            return f"curl {_shown(args.get('url', ''), variables or self.request.variables)}"
+            url = _shown(args.get("url", ""), variables or self.request.variables)
+            return f"curl {url}" if url else ""
         if tool.name == "command":
             argv = args.get("argv") or args.get("cmd") or args.get("_raw_params") or ""
             shown = _shown(argv, variables)
-            return " ".join(map(str, shown)) if isinstance(shown, list) else str(shown)
+            return shlex.join(map(str, shown)) if isinstance(shown, list) else str(shown)
         known = variables or self.request.variables
         secret = {one.wire for one in tool.parameters if one.secret}
         pairs = []
@@ -246,6 +255,14 @@ def _titles(nodes: Any) -> tuple[str, ...]:
     if not isinstance(nodes, tuple):
         return ()
     return tuple(step.title for step, _ in _steps(nodes, ()))
+
+
+def _boxes(playbook: Playbook) -> Iterator[str]:
+    """The titles of the list that a playbook puts together."""
+    for play in playbook.plays:
+        for step, _ in _steps(play.steps, ()):
+            for one in step.args.get("checklist", ()) if step.tool == "set_fact" else ():
+                yield str(_shown(one["box"], _variables(play, step, {})))
 
 
 def _variables(play: Play, step: Step, host: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def last_verified(app: str, known: Sequence[Release], begun: bool) -> Release:
     others = ", ".join(f"{release.version} ({release.at})" for release in known[1:6]) or "none"
     put_back = ", which a rollback put back" if newest.restores else ""
     raise NotFound(
-        f"{app} has no verified release before {newest.version}, recorded {newest.at}{put_back}",
+        f"{app} has no other verified release before {newest.version}, recorded {newest.at}{put_back}",
         remedy=f"Name one with release=; the others: {others}. To restore only the database: playbooks/restore.yml.",
     )
 

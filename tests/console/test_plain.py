@@ -31,6 +31,7 @@ def test_a_good_run_reads_like_its_phases() -> None:
             told(step("Only on staging"), outcome("skipped")),
             told(step("Bring it up"), outcome("ok", attempts=3)),
             told(step("Say where", "debug"), outcome(message="It answers on http://127.0.0.1:8080/health.")),
+            told(step("List", "debug"), outcome(message="failed: http://127.0.0.1:1/\nfailed: http://127.0.0.1:2/")),
         )
     )
     assert text == (
@@ -41,8 +42,11 @@ def test_a_good_run_reads_like_its_phases() -> None:
         "ok: [web1] Bring it up (3 attempts)\n"
         "ok: [web1] Say where\n"
         "    It answers on http://127.0.0.1:8080/health.\n"
+        "ok: [web1] List\n"
+        "    failed: http://127.0.0.1:1/\n"
+        "    failed: http://127.0.0.1:2/\n"
         "RECAP\n"
-        "web1: ok=3  changed=1  skipped=1  failed=0  time=1.2s\n"
+        "web1: ok=4  changed=1  skipped=1  failed=0  time=1.2s\n"
         "Done in 2.0 s: 1 step changed something.\n"
         "  Open http://127.0.0.1:8080/health\n"
     )

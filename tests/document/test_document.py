@@ -63,6 +63,11 @@ def test_both_languages_have_the_same_sections(documents: dict[str, str]) -> Non
         "- [ ] Le démon Docker est en cours d'exécution",
         "| `port-taken` | `ikoma-play run fix-containers` |",
         "| `image-missing` | une personne |",
+        "- [ ] La sauvegarde est créée, et se restaure",
+        "**Symptômes** : `dockerRunning: false` dans le statut",
+        "curl http://127.0.0.1:8080/health",
+        "sh -c 'PATH=$PATH:/usr/sbin:/sbin dockerd --version'",
+        "ikoma-play run restore -e yes=true    # sans être interrogé",
         "| P1: critique, production arrêtée | 15 minutes | on-call |",
     ],
 )

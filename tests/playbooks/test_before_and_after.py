@@ -112,7 +112,8 @@ def test_a_deploy_ends_with_the_list_and_tells_the_team_once(tmp_path: Path) -> 
             runbook = tmp_path / ".ikoma/apps/guestbook/.ikoma/runbook.md"
             kept = runbook.read_text()
             runbook.write_text(kept.replace("guestbook", "another"))
-            assert "the runbook is up to date could not be proved" in run("checklist", expect=2).text
+            told = run("checklist", expect=2).text
+            assert "the runbook is up to date could not be proved" in told and "artifact.write_runbook" in told, told
             run("deploy")
             assert runbook.read_text() == kept
             ticked = run("checklist").text

@@ -90,6 +90,22 @@ def test_following_gives_each_line_once_as_it_comes(clock: tuple[Application, Tr
     assert seen == followed[1:], "what came was not told as it came"
 
 
+def test_the_playbook_shows_and_follows_them(clock: tuple[Application, Transport], tmp_path: Path) -> None:
+    app, _ = clock
+    variables = {"ansible_connection": "local", **app.on.host.vars, "app": app.name}
+    (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"children": {"apps": {"hosts": {"here": variables}}}}}))
+
+    def told(*words: str) -> str:
+        given = [word for one in words for word in ("-e", one)]
+        return Ikoma(tmp_path)("run", "logs", "-i", "hosts.yml", *given).out
+
+    everything = told()
+    assert "said once" in everything and "tick" in everything
+    assert "tick" in (recent := told("since=2s")) and "said once" not in recent and "early" not in recent
+    assert told("service=clock", "tail=2").count("tick") == 2
+    assert told("service=clock", "tail=1", "follow=1.5").count("tick") >= 3
+
+
 def test_health_is_a_table_and_an_exit_code(tmp_path: Path, busybox: str) -> None:
     with application(tmp_path) as app, application(tmp_path) as other:
         for one in (app, other):

@@ -85,7 +85,7 @@ def test_a_backup_of_another_application_is_not_restored(shop: Shop) -> None:
 
 
 def test_the_way_back_leads_to_the_last_verified_release(shop: Shop) -> None:
-    with pytest.raises(NotFound, match="no verified release before"):
+    with pytest.raises(NotFound, match="no other verified release before"):
         shop.call("artifact.previous_release")
     shop.release(1)
     shop.release(2, verify=False)
