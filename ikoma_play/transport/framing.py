@@ -24,18 +24,22 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # Once a shell: a session of its own for each command (setsid), and a pipe without a name that tells when
 # something that a command left behind still has its standard streams: its write end is descriptor 9 of
-# the commands, and reading from descriptor 8 ends only when nobody has it open. What the shell itself has
-# to say (that a command was killed) is no output of a command: its standard error goes nowhere, and the
-# commands' is descriptor 6. A guard watches the SSH server's process of this connection: when that is no
-# more (the runner was killed, the network cut), what still runs here is ended; it goes when the shell does.
+# the commands, and reading from descriptor 8 ends only when nobody has it open. Most shells make such a pipe
+# for a here-document; an old bash makes a file. What the shell itself has to say (that a command was killed)
+# is no output of a command: its standard error goes nowhere, and the commands' is descriptor 6. A guard
+# watches the SSH server's process of this connection: when that is no more (the runner was killed, the
+# network cut), what still runs here is ended; it goes when the shell does.
 PRELUDE = """\
 ikoma_s=; for ikoma_t in /usr/bin /bin /usr/local/bin /usr/sbin; do
 if [ -x "$ikoma_t/setsid" ]; then ikoma_s=$ikoma_t/setsid; break; fi; done
-exec 8</dev/null; ikoma_o=/dev/null; for ikoma_t in /dev/shm /tmp /var/tmp "$HOME"; do
-ikoma_f=$ikoma_t/.ikoma.{mark}; if mkfifo -m 600 "$ikoma_f" 2>/dev/null; then
-exec 7<>"$ikoma_f" 8<"$ikoma_f" 7<&-; rm -f "$ikoma_f"
-if (: 9>/proc/$$/fd/8) 2>/dev/null; then ikoma_o=/proc/$$/fd/8; fi; break; fi; done
-exec 6>&2 2>/dev/null
+exec 6>&2 2>/dev/null 8<<E
+a pipe
+E
+read -r ikoma_t <&8; ikoma_o=/dev/null; if [ ! -p "/proc/$$/fd/8" ]; then
+exec 8</dev/null; for ikoma_t in /dev/shm /tmp /var/tmp "$HOME"; do
+ikoma_f=$ikoma_t/.ikoma.{mark}; if mkfifo -m 600 "$ikoma_f"; then
+exec 7<>"$ikoma_f" 8<"$ikoma_f" 7<&-; rm -f "$ikoma_f"; break; fi; done; fi
+if [ -p "/proc/$$/fd/8" ] && true 9>"/proc/$$/fd/8"; then ikoma_o=/proc/$$/fd/8; fi
 if [ -r "/proc/$PPID/stat" ]; then ( exec </dev/null >/dev/null 6>&- 8<&-
 ikoma_p=$PPID; ikoma_q=$PPID
 for ikoma_i in 1 2 3 4; do read -r ikoma_a ikoma_n ikoma_b ikoma_t ikoma_r < "/proc/$ikoma_q/stat" || break
