@@ -141,7 +141,7 @@ def _of_call(
         )
     if all(each.get(INTENDED) for step in steps for each in json.loads(step["undo"] or "[]")):
         warnings = [said for step in steps for said in json.loads(step["outcome"] or "{}").get("warnings", ())]
-        why = next((said for said in warnings if "cannot be undone" in said), f"{tool.name} changed nothing")
+        why = next((said for said in warnings if "cannot be undone later" in said), f"{tool.name} changed nothing")
         raise UsageError(f"of run {run} there is nothing to undo: {why}")
     origin = Position(json.loads(row["playbooks"])[0], 1)
     playbook, steps = engine.recalled(tool.name, call["hosts"], origin, steps)

@@ -24,6 +24,8 @@ from .journaling import existing
 if TYPE_CHECKING:
     from ..journal.store import Row
 
+LONGEST = 20  # lines of what a playbook says
+
 MARKS = {"ok": "✓", "changed": "●", "skipped": "–", "failed": "✗", "unreachable": "✗", "started": "…",
          "rolled_back": "↶", "rollback_failed": "✗"}  # fmt: skip
 
@@ -157,6 +159,10 @@ def _lines(step: Row, several: bool, diff: bool) -> Iterator[str]:
     said = "  begun, and nothing is known of its end" if step["state"] == "started" else f"  {duration(_seconds(came))}"
     yield f"    {at}  {MARKS.get(step['state'], '?')} {one_line(step['title'])}{on}{said}"
     failure = came.get("failure")
+    if step["tool"] == "debug" and not failure:
+        yield from (
+            f"                {line}" for line in printable(str(came.get("message", ""))).splitlines()[:LONGEST]
+        )
     if failure:
         text = "\n".join(filter(None, (failure["message"], failure["remedy"], failure["evidence"])))
         yield from (f"                {line}" for line in printable(text).splitlines())

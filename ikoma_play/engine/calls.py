@@ -280,7 +280,7 @@ class Call:
     def _capture(self, way: Transport, arguments: Mapping[str, Any], delegate: str | None) -> str:
         """Have the tool keep what it is about to change, and write down how that is undone. From then on it is
         among what is undone on the host, so that a step that fails half-way is undone too. Raises what keeps it
-        from that: then nothing must be changed. For a single call, which nobody asked to be undone, gives that."""
+        from that: then nothing must be changed. Gives it where a failure undoes nothing: being undone is a favour."""
         undo = self.prepared.tool.undo
         if undo is None:
             return ""
@@ -291,9 +291,9 @@ class Call:
             self.keep_undo({"delegate": delegate, "record": intended, INTENDED: True})
             recorded = {"delegate": delegate, "record": undo.capture(way, name, **arguments)}
         except StepError as error:
-            if not self.run.options.single:
+            if not (self.run.options.single or self.play.play.rollback_scope == "none"):
                 raise
-            return f"this call cannot be undone: {error.message.removesuffix('; nothing was changed')}"
+            return f"this cannot be undone later: {error.message.removesuffix('; nothing was changed')}"
         self.keep_undo(recorded)
         self.entries += undoing.remember(self.play, self.host, self.step, self.frame, recorded)
         self._captured = True

@@ -130,7 +130,7 @@ class PlayRun:
         force = self.run.options.force_handlers or truth(self.play.force_handlers)
         if force and reachable:
             self.handlers.flush(reachable, forced=True)
-        if self.run.options.rollback:
+        if self.run.options.rollback and self.play.rollback_scope != "none":
             due = [host for host in reachable if any(entry.touched for entry in host.undo)]
             if due:
                 self.run.each(due, rollback.undo)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..language.templating import Layer
 from ..language.variables import PlayVariables
-from ..model import Node, Step
+from ..model import Node, Play, Step
 from .hosts import Frame, HostRun
 from .outcomes import Done
 from .prepared import Prepared
@@ -43,6 +43,7 @@ class Stage(Protocol):
     """A play being run. `broken`: no further batch, no further play."""
 
     run: RunState
+    play: Play
     variables: PlayVariables
     broken: bool
 

@@ -39,7 +39,7 @@ class Kind(Enum):
     BATCHES = "a number, a percentage or a list of them"
     STRATEGY = "linear or free"
     ORDER = "inventory, reverse_inventory, sorted, reverse_sorted or shuffle"
-    SCOPE = "host or all"
+    SCOPE = "host, all or none"
     SCHEDULE = "a cron expression, or a mapping with cron, zone and catch_up"
     CATCH_UP = "once or skip"
 
@@ -143,7 +143,11 @@ KEYWORDS: tuple[Keyword, ...] = (
         ("order", Kind.ORDER, "In which order hosts are taken."),
         ("force_handlers", Kind.FLAG, "Run notified handlers even on hosts that failed."),
         ("lock", Kind.LABEL, "Only one run at a time holds this name."),
-        ("rollback_scope", Kind.SCOPE, "Whether a failure undoes that host only, or all of them."),
+        (
+            "rollback_scope",
+            Kind.SCOPE,
+            "Whether a failure undoes that host only, all of them, or none: only runs rollback does.",
+        ),
     ),
     # Steps.
     *_all(

@@ -60,7 +60,7 @@ _KINDS: dict[Kind, dict[str, Any]] = {
     Kind.BATCHES: {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]},
     Kind.STRATEGY: {"enum": [*STRATEGIES, *(f"ansible.builtin.{name}" for name in STRATEGIES)]},
     Kind.ORDER: {"enum": list(ORDERS)},
-    Kind.SCOPE: {"enum": ["host", "all"]},
+    Kind.SCOPE: {"enum": ["host", "all", "none"]},
     Kind.SCHEDULE: {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/schedule"}]},
     Kind.CATCH_UP: {"enum": ["once", "skip"]},
 }  # fmt: skip

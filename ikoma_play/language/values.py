@@ -271,7 +271,7 @@ def _order(value: Any) -> Any:
 
 
 def _scope(value: Any) -> Any:
-    if value not in ("host", "all"):
+    if value not in ("host", "all", "none"):
         raise _Wrong
     return str(value)
 

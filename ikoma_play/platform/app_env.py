@@ -27,6 +27,7 @@ from .postgres import Server
 from .settings import settings
 
 RECORD = ".ikoma/env.json"
+NOTHING = b"{}"  # where nothing is noted
 COORDINATES = ("POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD")
 URL = "DATABASE_URL"
 _EXAMPLES = {
@@ -117,8 +118,9 @@ def exchange(on: Transport, app: str, data: bytes, record: bytes) -> Merged:
     path, noted = posixpath.join(folder, ".env"), posixpath.join(folder, RECORD)
     before = {one: on.read(one) if on.exists(one) else None for one in (path, noted)}
     on.write(path, data, envfile.MODE)
-    on.mkdir(posixpath.dirname(noted), 0o700)
-    on.write(noted, record, 0o600)
+    if before[noted] is not None or record != NOTHING:
+        on.mkdir(posixpath.dirname(noted), 0o700)
+        on.write(noted, record, 0o600)
     try:
         merged = merge(on, app, {})
     except IkomaError:
@@ -136,7 +138,7 @@ def exchange(on: Transport, app: str, data: bytes, record: bytes) -> Merged:
 def filled_in(on: Transport, app: str) -> bytes:
     """What is noted of the values that the platform filled in, for `exchange`."""
     noted = posixpath.join(demand(on, app), RECORD)
-    return on.read(noted) if on.exists(noted) else b"{}"
+    return on.read(noted) if on.exists(noted) else NOTHING
 
 
 def put_back(on: Transport, merged: Merged) -> None:

@@ -33,7 +33,7 @@ class Play:
     scene: Scene
     begins: str
     words: tuple[str, ...]
-    ways: tuple[str, str]  # what is done after a crash, in turns
+    ways: tuple[str, ...]  # what is done after a crash, in turns
     writes: int = 0
     seconds: float = 0.0
     before: dict[str, Any] = field(default_factory=dict)
@@ -113,7 +113,7 @@ def second(scene: Scene) -> Play:
 @pytest.fixture(scope="module")
 def back(scene: Scene) -> Play:
     words = ("run", "rollback", "-e", f"app={APP}", "-e", "yes=true")
-    return Play(scene, "v2", words, (RESUME, AGAIN)).undisturbed()
+    return Play(scene, "v2", words, (RESUME, AGAIN, UNDO)).undisturbed()
 
 
 @pytest.mark.parametrize("name", ["second", "back"])
@@ -121,7 +121,7 @@ def back(scene: Scene) -> Play:
 def test_killed_at_a_journal_write(request: pytest.FixtureRequest, name: str) -> None:
     play: Play = request.getfixturevalue(name)
     points = [(number, when) for number in range(1, play.writes + 1) for when in ("before", "after")]
-    ways = {point: play.ways[(point[0] + (point[1] == "after")) % 2] for point in points}
+    ways = {point: play.ways[(point[0] + (point[1] == "after")) % len(play.ways)] for point in points}
     chosen = random.Random(SEED).sample(points, len(points) if LONG else 1)
     none_lost(play, [(ways[point], {"at": point}) for point in chosen], f"of {len(points)} ")
 
@@ -132,8 +132,8 @@ def test_killed_at_any_instant(request: pytest.FixtureRequest, name: str, most: 
     play: Play = request.getfixturevalue(name)
     chance = random.Random(SEED)
     instants = [chance.uniform(0, play.seconds) for _ in range(most if LONG else 1)]
-    turn = chance.randrange(2)
-    none_lost(play, [(play.ways[(turn + n) % 2], {"after": one}) for n, one in enumerate(instants)])
+    turn = chance.randrange(len(play.ways))
+    none_lost(play, [(play.ways[(turn + n) % len(play.ways)], {"after": one}) for n, one in enumerate(instants)])
 
 
 def test_a_deploy_that_ended_well_is_undone_later(second: Play) -> None:

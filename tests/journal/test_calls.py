@@ -132,9 +132,9 @@ def test_a_call_that_cannot_be_undone_is_made_and_says_so(ikoma: Ikoma) -> None:
     (ikoma.folder / "tree/new").write_text("new")
     (ikoma.folder / "there").mkdir()
     told = ikoma("exec", "copy", "src=tree/", "dest=there", "-l", "localhost").err
-    assert "warning: this call cannot be undone: what is copied from tree/" in told, told
+    assert "warning: this cannot be undone later: what is copied from tree/" in told, told
     assert (ikoma.folder / "there/new").read_text() == "new"
-    assert "this call cannot be undone: what is copied" in ikoma("runs", "rollback", expect=1).err
+    assert "this cannot be undone later: what is copied" in ikoma("runs", "rollback", expect=1).err
 
 
 def test_calls_do_not_push_out_what_playbooks_kept(ikoma: Ikoma) -> None:

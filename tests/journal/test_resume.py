@@ -276,6 +276,22 @@ def test_a_finished_run_is_undone_with_what_each_play_knew(ikoma: Ikoma) -> None
     assert "was rolled back" in ikoma("runs", "resume", expect=1).err
 
 
+def test_a_play_whose_failure_undoes_nothing_is_undone_when_that_is_asked_for(ikoma: Ikoma) -> None:
+    (ikoma.folder / "tree").mkdir()
+    (ikoma.folder / "tree/new").write_text("new")
+    (ikoma.folder / "there").mkdir()
+    steps = """\
+    - {copy: {dest: made, content: new}, rollback: auto}
+    - {name: Cannot, copy: {src: tree/, dest: there}, rollback: auto}
+    - {name: Needs, shell: 'test -e fine'}"""
+    book(ikoma, steps, head=HEAD + "  rollback_scope: none\n")
+    assert "Nothing was undone" in ikoma("run", "p.yml", expect=2).out
+    assert (ikoma.folder / "made").exists() and (ikoma.folder / "there/new").exists()
+    assert "this cannot be undone later" in json.dumps(shown(ikoma)["steps"])
+    ikoma("runs", "rollback", expect=0)
+    assert not (ikoma.folder / "made").exists() and (ikoma.folder / "there/new").exists()
+
+
 def test_a_run_without_any_rollback_is_not_taken_for_undone(ikoma: Ikoma) -> None:
     steps = "    - {name: Works, shell: echo one >> log}\n    - {name: Needs, shell: 'test -e fine'}"
     book(ikoma, steps)
