@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.parts.command import CHECKOUT, Finished, Ikoma
 from tests.parts.platform import free_port
+from tests.parts.serving import Service
 from tests.parts.web import ask, ask_json
 
 
@@ -91,6 +93,42 @@ def test_what_a_server_runs_by_itself(guestbook: Guestbook, tmp_path: Path) -> N
     assert len(json.loads(guestbook.ikoma("exec", "db.backups", "appName=guestbook").out)) == 1
     listed = guestbook.ikoma("schedules", "schedules").out
     assert "Nightly backup" in listed and "02:30:00" in listed, listed
+
+
+def test_a_server_runs_the_shipped_schedules(guestbook: Guestbook, tmp_path: Path) -> None:
+    """At the times of a test: backups and their retention in turns, health each second, told when it fails."""
+    shipped = (CHECKOUT / "playbooks/schedules.yml").read_text()
+    often = {"30 2 * * *": "*/10 * * * * *", "30 3 * * *": "5-55/10 * * * * *", "*/5 * * * *": "* * * * * *"}
+    for nightly, soon in often.items():
+        assert shipped.count(nightly) == 1
+        shipped = shipped.replace(nightly, soon)
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "playbooks/schedules.yml").write_text(shipped)
+    told = tmp_path / "told.json"
+    host = yaml.safe_load((CHECKOUT / "inventory.yml").read_text())["all"]["children"]["apps"]["hosts"]["sandbox"]
+    host |= {"port": guestbook.port, "keep_backups": 1, "keep_days": 0, "ikoma_production": True}
+    host["ikoma_contacts"] = {"platform": {"command": ["tee", "-a", str(told)]}}
+    (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"children": {"apps": {"hosts": {"sandbox": host}}}}}))
+    server = Service(tmp_path, words=("--schedules", "schedules", "-i", "hosts.yml", "--lock-timeout", "60"))
+    try:
+        server.start()
+
+        def done(name: str) -> list[str]:
+            runs = json.loads(guestbook.ikoma("runs", "list", "--json").out)
+            return [run["state"] for run in runs if run["who"] == f"schedule:{name}"]
+
+        def thinned() -> bool:
+            left = json.loads(guestbook.ikoma("exec", "db.backups", "appName=guestbook").out)
+            return 1 <= len(left) < done("Nightly backup").count("done")
+
+        names = ("Nightly backup", "Nightly retention", "Health")
+        server.until(lambda: all("done" in done(name) for name in names) and thinned(), 240)
+        assert not told.exists(), told.read_text()
+        guestbook.run("stop")
+        server.until(told.exists, 240)
+    finally:
+        server.stop()
+    assert "guestbook is unhealthy" in told.read_text() and "P2" in told.read_text()
 
 
 def test_a_backup_that_does_not_restore_is_told_and_leaves_no_scratch(guestbook: Guestbook) -> None:
