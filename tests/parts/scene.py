@@ -121,7 +121,7 @@ class Scene:
             "files": {path: sorted(whats) for path, whats in files.items()},
             # A restoration that is repeated keeps once more what it replaces.
             "databases": sorted({plain(name) for name in state["databases"]}),
-            "rows": plain(state["rows"]),
+            "rows": without_gaps(plain(state["rows"])),
         }
 
     # --- keeping it, and putting it back ---
@@ -178,6 +178,19 @@ class Scene:
             connection.autocommit = True
             for statement in statements:
                 connection.execute(statement.encode())
+
+
+def without_gaps(dump: str) -> str:
+    """A dump with its rows numbered one after the other: PostgreSQL takes back no number that a transaction has drawn
+    from a sequence, also where it was cut off and everything else of it is undone."""
+
+    def numbered(found: re.Match[str]) -> str:
+        lines = found[2].splitlines()
+        rows = sorted((int(number), rest) for number, _, rest in (line.partition("\t") for line in lines))
+        return found[1] + "".join(f"{count}\t{rest}\n" for count, (_, rest) in enumerate(rows, 1))
+
+    dump = re.sub(r"(?m)^(COPY .* FROM stdin;\n)((?:\d+\t.*\n)+)", numbered, dump)
+    return re.sub(r"(setval\('[^']+'), \d+", r"\1, NUMBER", dump)
 
 
 def plain(text: str) -> str:
