@@ -157,8 +157,7 @@ class _Writer:
             yield from (f"{'#' * depth} {self.word(playbook.plays[0].name or name)}", "")
         comment = self.request.files.get(name, "")
         if comment and self.request.lang == "en":  # which it is written in
-            prose = [line for line in comment.splitlines() if not line.startswith(" ")]
-            yield from (*prose, "")
+            yield from (*_prose(comment), "")
         said = [
             re.split(r" {2,}", line.strip(), maxsplit=1)
             for line in comment.splitlines()
@@ -255,6 +254,14 @@ def _titles(nodes: Any) -> tuple[str, ...]:
     if not isinstance(nodes, tuple):
         return ()
     return tuple(step.title for step, _ in _steps(nodes, ()))
+
+
+def _prose(comment: str) -> Iterator[str]:
+    """An opening comment without its usage lines, its variables as a list."""
+    items = re.sub(r"(?m)^(\w+(?:, \w+)*) {2,}(?=\S)", r"- `\1`: ", comment)
+    items = re.sub(r"(?m)^  ikoma-play .*\n?", "", items)
+    items = re.sub(r"\n {3,}(?=\S)", " ", items)  # what goes on from the line before
+    yield from re.sub(r"\n{3,}", "\n\n", items).strip().splitlines()
 
 
 def _boxes(playbook: Playbook) -> Iterator[str]:

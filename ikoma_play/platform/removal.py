@@ -13,11 +13,13 @@ from .settings import settings
 
 
 class Removed(Struct, frozen=True):
-    """What is gone, in words; `backup` is the last dump's path, `volumes` what Docker still keeps."""
+    """What is gone, in words; `backup` is the last dump's path. What stays: `volumes` that Docker keeps, and
+    `databases` that restores put aside."""
 
     removed: tuple[str, ...]
     backup: str = ""
     volumes: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
 
 
 def remove(on: Transport, app: str, backup: bool) -> Removed:
@@ -44,7 +46,8 @@ def remove(on: Transport, app: str, backup: bool) -> Removed:
     if there:
         on.remove(settings(on).app(app))
         removed.append("files")
-    return Removed(tuple(removed), kept, volumes)
+    aside = databases.named_after(server, app) if has_database and server is not None else ()
+    return Removed(tuple(removed), kept, volumes, tuple(aside))
 
 
 def _server(on: Transport) -> Server | None:

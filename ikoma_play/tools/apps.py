@@ -95,7 +95,7 @@ def init(on: Transport, app_name: AppName) -> Outcome:
 def remove(on: Transport, app_name: AppName, backup: bool = True, *, scope: Scope | None = None) -> Outcome:
     """Remove the application: containers, database and files, after a last backup of the database.
 
-    Volumes that Docker keeps for it stay, and so do its backups.
+    Its backups stay, and so do volumes that Docker keeps for it and databases that restores put aside, which it names.
 
     app_name: the application
     backup: whether to dump the database first
@@ -106,6 +106,7 @@ def remove(on: Transport, app_name: AppName, backup: bool = True, *, scope: Scop
         f"{app_name}: removed {', '.join(gone.removed)}" if gone.removed else f"there is no application {app_name}"
     )
     details = {"removed": list(gone.removed), "backupPath": gone.backup, "volumes": list(gone.volumes)}
+    details["databases"] = list(gone.databases)
     result = {"success": True, "message": message, "details": details}
     return changed(result, message) if gone.removed else ok(result, message)
 

@@ -75,6 +75,17 @@ def test_what_a_section_says(documents: dict[str, str], said: str) -> None:
     assert said in documents["fr"]
 
 
+def test_what_a_playbook_says_of_itself_is_prose_and_a_list(documents: dict[str, str]) -> None:
+    said = documents["en"].partition("### A bare host becomes a platform")[2].partition("```")[0]
+    assert (
+        "\n\n- `docker_from`: distribution (default) or docker\n- `compose_plugin`: a file of the runner, or a URL"
+        in said
+    )
+    assert "where it has one, else Docker's own release\n- `postgres_from`" in said and "ikoma-play run" not in said, (
+        said
+    )
+
+
 def test_every_command_in_it_exists(documents: dict[str, str]) -> None:
     tools = set(re.findall(r"ikoma-play exec (\S+)", documents["fr"]))
     assert len(tools) > 25 and not [name for name in tools if TOOLS.find(name) is None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,7 @@ def test_an_application_is_operated_by_playbooks(guestbook: Guestbook) -> None:
     proved = next(e for e in backup.events if e["event"] == "step_finished" and "scratch" in e["title"])["outcome"]
     assert proved["result"]["rows"]["entries"] >= 2, f"the rows of the backup were not counted\n{backup}"
 
+    assert re.search(r"guestbook-[\d-]+\.sql restores; rows: entries \d+", guestbook.run("backup").text)
     ticked = guestbook.run("checklist").text
     assert "[x] a backup is there and restores" in ticked and "[ ]" not in ticked, ticked
 
@@ -63,6 +65,7 @@ def test_an_application_is_operated_by_playbooks(guestbook: Guestbook) -> None:
     assert "Nothing was restored" in refused.text and "after the backup" in guestbook.page()
     restored = guestbook.run("restore", "-e", "yes=true", "--json")
     assert len(restored.steps("changed")) == 2, f"the application was not restarted after the restore\n{restored}"
+    assert "is in place; the database before is kept as guestbook_before_" in restored.out
     page = guestbook.page()
     assert "before the backup" in page and "after the backup" not in page, "the newest backup was not restored"
 
@@ -77,10 +80,13 @@ def test_an_application_is_operated_by_playbooks(guestbook: Guestbook) -> None:
 
     refused = guestbook.run("remove", "-e", "yes=false", expect=2)
     assert "Nothing was removed" in refused.text and guestbook.home.exists()
-    guestbook.run("remove", "-e", "yes=true")
+    removed = guestbook.run("remove", "-e", "yes=true").text
+    assert "removed database, files; the last backup is" in " ".join(removed.split()), removed
+    assert "that restores put aside stay: guestbook_before_" in removed, removed
     assert not guestbook.home.exists()
+    assert "there is no application guestbook" in guestbook.run("remove", "-e", "yes=true").text
     left = json.loads(guestbook.ikoma("exec", "db.backups", "appName=guestbook").out)
-    assert len(left) == 2, f"the last backup is missing: {left}"
+    assert len(left) == 3, f"the last backup is missing: {left}"
 
 
 def test_what_a_server_runs_by_itself(guestbook: Guestbook, tmp_path: Path) -> None:
