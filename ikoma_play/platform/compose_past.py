@@ -26,13 +26,13 @@ _UNKNOWN: dict[str, Any] = {
 }
 
 
-def remember(on: Transport, app: str, at: str, files: Sequence[str]) -> dict[str, Any]:
-    """What runs, by ids, and what there is of networks, volumes, images and directories that a start may make;
-    further files of the application are kept."""
+def remember(on: Transport, app: str, at: str, files: Sequence[str], starts: bool = True) -> dict[str, Any]:
+    """What runs, by ids, and what there is of networks, volumes, images and directories that a start may make, where
+    one `starts`; further files of the application are kept."""
     record = kept.keep(on, app, at, files)
     project = project_name(app)
     try:
-        config: Mapping[str, Any] = runtime(on).config(app)
+        config: Mapping[str, Any] = runtime(on).config(app) if starts else {}
     except StepError:  # the tool says so itself, before it changes anything
         config = {}
     with engine(on) as docker:

@@ -103,11 +103,15 @@ def drop(server: Server, app: str) -> bool:
 
 def named_after(server: Server, app: str) -> list[str]:
     """The databases that were the application's until another took their place, oldest first."""
+    return present_and_former(server, app)[1]
+
+
+def present_and_former(server: Server, app: str) -> tuple[bool, list[str]]:
+    """Whether the application has a database, and `named_after`."""
+    query = "SELECT datname FROM pg_database WHERE datname = %s OR starts_with(datname, %s) ORDER BY datname"
     with server.connect() as connection:
-        rows = connection.execute(
-            "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY datname", [f"{app[:36]}_before_"]
-        ).fetchall()
-    return [name for (name,) in rows]
+        names = [name for (name,) in connection.execute(query, [app, f"{app[:36]}_before_"])]
+    return app in names, [name for name in names if name != app]
 
 
 def comment(server: Server, name: str) -> str:

@@ -50,7 +50,7 @@ def start(supervisor: Supervisor, names: Sequence[str], timeout: float) -> None:
         wait.until([plan])
 
 
-def remember(on: Transport, app: str, at: str, files: Sequence[str]) -> dict[str, Any]:
+def remember(on: Transport, app: str, at: str, files: Sequence[str], starts: bool = True) -> dict[str, Any]:
     """Keep what runs, and further files of the application."""
     supervisor = Supervisor(on)
     names = _programs(supervisor, app)

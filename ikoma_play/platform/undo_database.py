@@ -222,12 +222,8 @@ BACKUP = kept.undo("the backup is removed, unless something else cannot be undon
 
 
 def _before_restore(on: Transport, at: str, app_name: str, backup_path: object = None) -> dict[str, Any]:
-    server = Server(on)
-    return {
-        **kept.record(on, app_name, at),
-        "existed": databases.exists(server, app_name),
-        "others": databases.named_after(server, app_name),
-    }
+    existed, others = databases.present_and_former(Server(on), app_name)
+    return {**kept.record(on, app_name, at), "existed": existed, "others": others}
 
 
 def _undo_restore(on: Transport, record: Record, undoing: Undoing) -> Outcome:

@@ -27,7 +27,7 @@ def _before_up(on: Transport, at: str, app_name: str, env: object = None, **more
 
 
 def _before_down(on: Transport, at: str, app_name: str) -> dict[str, Any]:
-    return dict(_past(on).remember(on, app_name, at, []))
+    return dict(_past(on).remember(on, app_name, at, [], starts=False))
 
 
 def _stop_newer(on: Transport, record: Record, undoing: Undoing) -> Outcome:

@@ -146,6 +146,18 @@ def test_postgresql_restarted_in_the_middle(released: Released) -> None:
     assert left == "", f"what the dead server had half restored is left: {left}"
 
 
+def test_a_rollback_that_was_a_mistake_is_undone(released: Released) -> None:
+    released.host.platform.psql(released.host.app, "INSERT INTO entries (author, message) VALUES ('Eve', 'of v2')")
+    before = released.table(f"{COLUMNS}, mood")
+    files = {path: path.read_bytes() for path in (released.place / "src").rglob("*.py")}
+    released.host.run("rollback", "-e", "yes=true")
+    assert released.release() == "v1"
+    released.host.ikoma("runs", "rollback")
+    assert released.release() == "v2" and released.table(f"{COLUMNS}, mood") == before
+    assert {path: path.read_bytes() for path in (released.place / "src").rglob("*.py")} == files
+    assert "of v2" in ask(released.host.url)[1]
+
+
 def test_nothing_is_touched_without_consent_or_where_something_is_missing(released: Released) -> None:
     containers = released.host.compose("ps", "--quiet")
     refused = released.host.run("rollback", expect=2)
