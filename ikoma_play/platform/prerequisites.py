@@ -153,6 +153,9 @@ def _apps_root(on: Transport, found: Settings) -> tuple[bool, str]:
     if there is None or there.kind != "directory":
         return False, f"{path} is no directory, so applications cannot lie in {found.apps_root}"
     if not _made_here(on, path) and not on.run(Command(("test", "-w", path), changes=False)).ok:
+        options = on.run(Command(("findmnt", "--noheadings", "--output", "OPTIONS", "--target", path), changes=False))
+        if "ro" in options.text.split(","):
+            return False, f"the disk of {path} is mounted read-only. See why (dmesg), then remount it"
         return False, f"the user that we are on {on.host.name} may not write in {path}. Give it the right to"
     free, said = disk.space(on, found.apps_root)
     if 0 <= free < disk.LEAST_SPACE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,13 @@ def test_an_applications_directory_without_space_is_no_place_for_a_deploy(sandbo
     with SmallDisk(tmp_path / "small") as place:
         small = Sandbox(sandbox.folder, ikoma_apps_root=str(place))
         assert "nearly full" in preflight(small)["appsRoot"]
+
+
+def test_an_applications_directory_on_a_read_only_disk(sandbox: Sandbox, tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "small", "200m") as place:
+        subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+        said = preflight(Sandbox(sandbox.folder, ikoma_apps_root=str(place / "apps")))["appsRoot"]
+        assert said == f"the disk of {place} is mounted read-only. See why (dmesg), then remount it"
 
 
 def test_a_served_host_ticks_every_box(sandbox: Sandbox) -> None:
