@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -301,3 +302,24 @@ def test_directories_share_a_journal_in_postgresql(tmp_path: Path, sandbox: Sand
     assert [line.split()[1] for line in lines[1:]] == ["done", "failed", "done"]
     assert list(here.folder.glob(".ikoma/*")) == []
     assert found.password not in there("runs", "show", "--json", expect=0).text
+
+
+def test_an_application_is_waited_for_and_taken_over_from_a_dead_run(ikoma: Ikoma) -> None:
+    inventory = f"all: {{hosts: {{here: {{ansible_connection: local, ikoma_apps_root: '{ikoma.folder}/apps'}}}}}}\n"
+    (ikoma.folder / "inventory.yml").write_text(inventory)
+    (ikoma.folder / "apps").mkdir()
+    book(ikoma, f"    - {{apps.init: {{appName: shop}}}}\n{WAITS}", head=HEAD.replace("localhost", "here"))
+    first = begun(ikoma, "p.yml")
+    lets_go = threading.Timer(1, (ikoma.folder / "go").touch)
+    lets_go.start()
+    ikoma("exec", "apps.init", "appName=shop", "--lock-timeout", "60", expect=0)
+    first.communicate()
+    for name in ("at", "go"):
+        (ikoma.folder / name).unlink()
+    killed = begun(ikoma, "p.yml")
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    (ikoma.folder / "go").touch()
+    ikoma("exec", "apps.init", "appName=shop", expect=0)
+    (note,) = shown(ikoma)["notes"]
+    assert "took the lock application shop on" in note["text"] and "whose process has ended" in note["text"], note

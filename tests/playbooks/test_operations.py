@@ -188,3 +188,24 @@ def test_a_source_that_is_no_checkout_is_rolled_back_and_rehearsed(guestbook: Gu
     assert not (guestbook.home / "src/guestbook/second.txt").exists()
     again = guestbook.run("rollback", "-e", "yes=true", expect=2)
     assert "which a rollback put back" in again.text and "release=" in again.text
+
+
+def test_a_release_of_long_ago_can_be_chosen_and_the_way_there_undone(guestbook: Guestbook, tmp_path: Path) -> None:
+    guestbook.write("of the first")
+    for number in ("2", "3"):
+        source = tmp_path / f"source{number}"
+        shutil.copytree(CHECKOUT / "playbooks/examples/guestbook", source)
+        (source / "migrations/003_mood.sql").write_text("ALTER TABLE entries ADD COLUMN mood text;\n")
+        (source / "guestbook/version.txt").write_text(number)
+        guestbook.run("deploy", "-e", f"source={source}")
+        guestbook.write(f"of version {number}")
+    oldest = json.loads(guestbook.ikoma("exec", "artifact.releases", "appName=guestbook").out)[-1]
+
+    guestbook.run("rollback", "-e", "yes=true", "-e", f"release={oldest['id']}")
+    assert "of the first" in guestbook.page() and "of version" not in guestbook.page()
+    assert not (guestbook.home / "src/guestbook/version.txt").exists()
+
+    guestbook.ikoma("runs", "rollback")
+    assert "of version 2" in guestbook.page() and "of version 3" in guestbook.page(), "rows were lost"
+    assert (guestbook.home / "src/guestbook/version.txt").read_text() == "3"
+    assert "[x] the release is verified" in guestbook.run("checklist", expect=2).text
