@@ -190,9 +190,10 @@ def _rollback(on: Transport, app: str, known: list[releases.Release], words: Map
         by_hand += [("step_env", _exec("apps.env.restore", app, *back))]
     by_hand += [("step_up", _exec("deploy.up", app, *back))]
     by_hand += [("step_verify", _exec("artifact.verify_release", app))]
-    for word, command in by_hand:
+    for number, (word, command) in enumerate(by_hand):
         step = words[word].format(version=former.version if former else "")
-        steps.append({"step": words["step_by_hand"].format(step=step), "command": command})
+        first = former is not None and number == 0  # of those that do by hand what the playbook does
+        steps.append({"step": words["step_by_hand"].format(step=step) if first else step, "command": command})
     return steps
 
 

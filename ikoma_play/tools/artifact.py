@@ -269,8 +269,10 @@ def _procedures(on: Transport, app: str, lang: str, scope: Scope | None) -> str:
 
 
 def _told(on: Transport, app: str, scope: Scope | None) -> dict[str, str]:
-    """What the procedures say with real values."""
+    """What the procedures say with real values; the source is the one that was deployed."""
     named = {name: value for name in ("source", "ref", "port") if (value := variable(scope, name))}
+    if (newest := releases.latest(on, app)) is not None and newest.source:
+        named["source"] = newest.source
     url = known_url(on, app, scope)
     return {**named, **({"health_url": url} if url else {}), "app": app}
 

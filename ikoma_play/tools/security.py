@@ -263,7 +263,10 @@ def _rotate_platform(on: Transport, found: Settings, shown: str, grace: float) -
         env = envfile.EnvFile(before.decode("utf-8", "replace"), found.env_file)
         old = api_keys.platform_hash(env.values)
         if old is None:
-            raise Refused(f"{found.env_file} has no API_KEY_HASH", remedy="See: ikoma-play keys list")
+            raise Refused(
+                f"{found.env_file} has no API_KEY_HASH",
+                remedy="Make a key first: ikoma-play exec keys.create name=platform saveTo=FILE",
+            )
         _change(on, found, partial(Keys.retire_platform, old=old, grace=grace))
         env.merge({"API_KEY_HASH": api_keys.sha256(shown)})
         if on.dry or swapped(on, lock_of(_file(on, found)), found.env_file, before, env.text.encode()):

@@ -51,6 +51,10 @@ def test_an_application_is_operated_by_playbooks(guestbook: Guestbook) -> None:
     assert "[ ] a backup is there and restores" in missing.text, f"the missing backup was not told\n{missing}"
     assert "[x] the release is verified" in missing.text, f"what is proved was not ticked\n{missing}"
 
+    document = json.loads(guestbook.ikoma("exec", "artifact.generate_runbook", "appName=guestbook").out)["markdown"]
+    assert f"apps.source appName=guestbook source={CHECKOUT}/playbooks/examples/guestbook\n" in document
+    assert "\n1. Arrêter la version actuelle\n" in document, "with no release to go back to there is one way only"
+
     guestbook.write("before the backup")
     backup = guestbook.run("backup", "--json")
     proved = next(e for e in backup.events if e["event"] == "step_finished" and "scratch" in e["title"])["outcome"]
