@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ..errors import IkomaError, JournalError, StepError, TemplateFailed
 from ..events import Event, Memory, StepFinished, StepProgress, StepRetried, StepStarted, UndoRecorded
-from ..language.templating import Layer, Templar, Variables
+from ..language.templating import Layer, Templar, Variables, has_template
 from ..model import EMPTY, Failure, Outcome, Progress, Retry, Status
 from ..tool import CACHEABLE, CALL, INTENDED, Undoing
 from ..transport.base import Transport
@@ -37,10 +37,11 @@ class Call:
         self.step = prepared.step
         self.host = host
         self.frame = frame
-        self.view = host.variables.view(
-            play.variables, self.step, frame.params, prepared.find, self.run.secrets.see, frame.keep
-        )
+        params = (*frame.params, Layer(self.step.given_vars))  # an include's own, as what it brings has them
+        see = self.run.secrets.see
+        self.view = host.variables.view(play.variables, self.step, params, prepared.find, see, frame.keep)
         self.templar = Templar(self.view)
+        self.notifying = [self.templar]  # what the names of handlers are rendered with: one for each item
         self.hidden = False
         self.title = self.step.title
         self.arguments: Mapping[str, Any] = EMPTY
@@ -124,6 +125,8 @@ class Call:
         extended = truth(loop.extended, self.templar)
         every = truth(loop.extended_allitems, self.templar)
         pause = number("pause", loop.pause, self.templar, loop.position)
+        own = has_template(self.step.notify)
+        self.notifying = [] if own else self.notifying
         for item, layer in loops.layers(loop, items, extended, every):
             if done and pause:
                 self.run.stopping.wait(pause)
@@ -132,6 +135,7 @@ class Call:
             templar = Templar(self.view.over(layer))
             one = self._item(templar, item, layer.values)
             done.append(one)
+            self.notifying += [templar] if own and not one.skipped else []
             if loop.break_when and templar_test(templar, loop.break_when, self.step.register, one):
                 break
         return outcomes.of_items(done)
@@ -140,15 +144,12 @@ class Call:
         loop = self.step.loop
         assert loop is not None
         one = self._once(templar)
-        label = item
-        if loop.label is not None:
-            try:
-                label = templar.render(loop.label)
-            except TemplateFailed:
-                label = item
+        try:
+            label = item if loop.label is None else templar.render(loop.label)
+        except TemplateFailed:
+            label = item
         outcome = replace(one.outcome, item=label, hidden=self.hidden)
-        extra = {**one.extra, **{name: value for name, value in place.items() if name != "ansible_loop"}}
-        return replace(one, outcome=outcome, extra=extra)
+        return replace(one, outcome=outcome, extra={**one.extra, **place})
 
     # --- one item, or the step without a loop ---
 
@@ -237,8 +238,7 @@ class Call:
         if self.hidden:
             run.secrets.add_hidden(values)
             shown = {}
-        if not self.arguments:
-            self.arguments = shown
+        self.arguments = self.arguments or shown
         self._tell_start()
         kwargs = prepared.bind(values)
         dry = reach.is_dry(run, self.step, templar)

@@ -91,26 +91,28 @@ class Handlers:
         return own != "" and name in (own, f"{role.name} : {own}" if role else own)
 
     def flush(self, hosts: Sequence[HostRun], forced: bool = False) -> dict[str, HostRun]:
-        """Run what was notified on these hosts; gives the hosts that fail by it. `forced` takes failed ones too."""
+        """Run what was notified on these hosts, each handler once and in their order; what is notified meanwhile and
+        has had its turn waits for the next time. Gives the hosts that fail by it. `forced` takes failed ones too."""
         failed: dict[str, HostRun] = {}
-        due: dict[int, dict[str, HostRun]] = {}  # by number, those that are to run and where
-
-        def settle() -> None:
+        number = -1
+        while True:
             for host in hosts:
-                for number in [number for name in host.notified for number in self._called(name, host)]:
-                    due.setdefault(number, {})[host.name] = host
+                host.due.update(each for name in host.notified for each in self._called(name, host))
                 host.notified.clear()
-
-        settle()
-        while due:
-            for number in sorted(due):
-                on = [host for host in due.pop(number).values() if host.name not in failed and (host.going or forced)]
-                if on:
-                    handler = self.all[number]
-                    failed |= self.play.walk((handler.step,), on, Frame(handler.params, "handler"), forced)
-                settle()
+            later = [due for host in hosts for due in host.due if due > number]
+            if not later:
+                break
+            number = min(later)
+            called = [host for host in hosts if number in host.due]
+            for host in called:
+                host.due.remove(number)
+            on = [host for host in called if host.name not in failed and (host.going or forced)]
+            if on:
+                handler = self.all[number]
+                failed |= self.play.walk((handler.step,), on, Frame(handler.params, "handler"), forced)
         for host in failed.values():
             host.notified.clear()
+            host.due.clear()
         return failed
 
 

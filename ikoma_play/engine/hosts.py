@@ -80,6 +80,7 @@ class HostRun:
         self.ended_role: RoleRef | None = None  # meta: end_role, the use of a role that is over here
         self.roles: set[tuple[str, ...]] = set()  # uses of roles that are done here, until the play ends
         self.notified: dict[str, None] = {}  # names that call handlers
+        self.due: set[int] = set()  # the numbers of handlers that they called
         self.undo: list[Undo] = []
         self.open: list[Undo] = []  # of blocks and roles that are being worked on
         self.failures: list[StepFinished] = []  # what no rescue has mended

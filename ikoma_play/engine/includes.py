@@ -64,9 +64,8 @@ class Includes:
         layers = (Layer(step.given_vars),) if step.given_vars else ()
         names: dict[str, Any] = {}
         if loop is not None:
-            names = {
-                name: place[name] for name in (loop.var, loop.index_var or "", "ansible_loop_var") if name in place
-            }
+            known = (loop.var, loop.index_var or "", "ansible_loop_var", "ansible_index_var", "ansible_loop")
+            names = {name: place[name] for name in known if name in place}
             layers = (*layers, Layer(names, authored=False, foreign=True))
         if "include" in result:
             wanted: tuple[Any, ...] = ("tasks", self._path(call, str(result["include"])))

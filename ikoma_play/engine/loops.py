@@ -48,11 +48,11 @@ def layers(loop: Loop, items: list[Any], extended: bool, every: bool = True) -> 
             place: dict[str, Any] = {
                 "index": index + 1,
                 "index0": index,
-                "revindex": last - index + 1,
-                "revindex0": last - index,
                 "first": index == 0,
                 "last": index == last,
                 "length": len(items),
+                "revindex": last - index + 1,
+                "revindex0": last - index,
             }
             if every:
                 place["allitems"] = items

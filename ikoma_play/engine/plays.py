@@ -24,6 +24,8 @@ from .state import RunState, number, truth
 from .walking import Walk
 
 FOREVER = 1_000_000
+# Words of `meta` that each host heeds for itself; of the others the first host's condition counts for all.
+OF_EACH_HOST = ("flush_handlers", "end_host", "end_role", "reset_connection", "noop")
 
 
 class PlayRun:
@@ -56,6 +58,7 @@ class PlayRun:
         for host in hosts:
             host.ended, host.ended_role = False, None
             host.notified.clear()
+            host.due.clear()
             host.roles.clear()
         batches = list(self._batches(hosts, templar)) or [[]]
         for turn, batch in enumerate(batches):
@@ -158,46 +161,46 @@ class PlayRun:
     def meta(self, step: Step, hosts: list[HostRun], frame: Frame) -> Failed:
         """Carry out a `meta` step; it is neither told nor counted."""
         word = str(next(iter(step.args.values()), ""))
-        if word == "flush_handlers":
+        if word == "flush_handlers" and not step.when:
             return self.handlers.flush(hosts)
-        prepared = self.prepared(step)
         failed: Failed = {}
-        refreshed = False
-        for host in hosts:
-            call = Call(self, prepared, host, frame)
+        going = []
+        for host in hosts if word in OF_EACH_HOST else hosts[:1]:
+            call = Call(self, self.prepared(step), host, frame)
             done = call.perform()
             if done.outcome.status.bad:
                 if settle(self, call, done):
                     failed[host.name] = host
-            elif not done.skipped and not refreshed:
-                self._steer(word, host, step)
-                refreshed = word == "refresh_inventory"  # which is the same for all of them
+            elif not done.skipped:
+                going.append(host)
+        if word == "flush_handlers":
+            failed |= self.handlers.flush(going)
+        elif going:
+            self._steer(word, going if word in OF_EACH_HOST else hosts, step)
         return failed
 
-    def _steer(self, word: str, host: HostRun, step: Step) -> None:
+    def _steer(self, word: str, hosts: list[HostRun], step: Step) -> None:
         run = self.run
-        if word == "end_play":
-            self.over = True
-            for name in run.play_hosts:
-                run.host(name).ended = True
-        elif word == "end_batch":
-            for each in self.batch:
-                each.ended = True
-        elif word == "end_host":
-            host.ended = True
-        elif word == "end_role":
-            if step.role is None:
-                raise StepError("meta: end_role stands outside of any role", position=step.position)
-            host.ended_role = step.role
-        elif word == "clear_host_errors":
-            for name in run.play_hosts:
-                run.host(name).failed = run.host(name).unreachable = False
-        elif word == "clear_facts":
-            host.facts.forget()
-        elif word == "reset_connection":
-            run.roads.forget((host.name,))
-        elif word == "refresh_inventory":
+        if word == "end_role" and step.role is None:
+            raise StepError("meta: end_role stands outside of any role", position=step.position)
+        if word == "refresh_inventory":
             run.refresh()
+        self.over |= word == "end_play"
+        if word in ("end_play", "clear_host_errors"):
+            hosts = [run.host(name) for name in run.play_hosts]
+        elif word == "end_batch":
+            hosts = self.batch
+        for host in hosts:
+            if word in ("end_play", "end_batch", "end_host"):
+                host.ended = True
+            elif word == "end_role":
+                host.ended_role = step.role
+            elif word == "clear_host_errors":
+                host.failed = host.unreachable = False
+            elif word == "clear_facts":
+                host.facts.forget()
+            elif word == "reset_connection":
+                run.roads.forget((host.name,))
 
     # --- hosts ---
 

@@ -41,7 +41,7 @@ class Prepared(Struct, frozen=True):
                 value = without_omit(templar.render(value))
                 if value is OMIT:
                     continue
-            values[name] = value
+            values[str(templar.render(name)) if self.tool.open and has_template(name) else name] = value
         return values
 
     def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:

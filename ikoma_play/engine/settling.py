@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from ..language.filters import flatten
 from ..model import Failure, Outcome, Status, Step
 from . import rollback, undoing
 from .calls import Call
@@ -108,18 +109,16 @@ def _notify(play: Stage, call: Call, done: Done) -> Done:
         for name in call.notified:
             play.handlers.notify(call.host, name)
         return done
-    for name in call.step.notify:
-        rendered = call.templar.render(name)
-        for each in rendered if isinstance(rendered, list) else [rendered]:
-            call.notified = (*call.notified, str(each))
-            if not play.handlers.notify(call.host, str(each)):
-                message = f"there is no handler named {str(each)!r}"
-                known = play.handlers.nearest(str(each))
-                failure = Failure(
-                    "unknown-handler",
-                    message,
-                    f"Did you mean {known!r}?" if known else "Add it to the play's or the role's handlers.",
-                    position=call.step.position,
-                )
-                done = replace(done, outcome=replace(done.outcome, status=Status.FAILED, failure=failure))
+    rendered = [templar.render(name) for templar in call.notifying for name in call.step.notify]
+    call.notified = tuple(dict.fromkeys(map(str, flatten(rendered))))
+    for name in call.notified:
+        if not play.handlers.notify(call.host, name):
+            known = play.handlers.nearest(name)
+            failure = Failure(
+                "unknown-handler",
+                f"there is no handler named {name!r}",
+                f"Did you mean {known!r}?" if known else "Add it to the play's or the role's handlers.",
+                position=call.step.position,
+            )
+            done = replace(done, outcome=replace(done.outcome, status=Status.FAILED, failure=failure))
     return done

@@ -19,6 +19,7 @@ from .. import __version__
 from ..errors import NotFound, StepError
 from ..events import Event, Observer, StepFinished, StepStarted, Warned
 from ..journal.past import Past, Recorded
+from ..language.host_patterns import choose
 from ..language.templating import OMIT, Layer, Templar, Variables
 from ..language.variables import Computed, HostVariables, HostVars, Layers, PlayVariables, facts_layer
 from ..model import EMPTY, Host, Node, Position
@@ -149,21 +150,9 @@ class RunState:
 
     def select(self, pattern: Any) -> list[Host]:
         """The hosts a pattern names, those that steps added included; localhost is always there."""
-        parts = pattern if isinstance(pattern, (list, tuple)) else [pattern]
-        found = {host.name: host for host in self.inventory.select(pattern)} if not self._added_only(parts) else {}
-        for part in (str(each).strip() for each in parts):
-            for name in self.added_groups.get(part, [part] if part in self.added_hosts or part in RUNNER else []):
-                if name not in found:
-                    found[name] = self.host(name).variables.host
-            if part in ("all", "*"):
-                found |= {name: host for name, host in self.added_hosts.items() if name not in found}
-        return list(found.values())
-
-    def _added_only(self, parts: Sequence[Any]) -> bool:
-        """Whether the inventory has never heard of what the pattern names."""
-        return all(str(part) in self.added_groups or str(part) in self.added_hosts for part in parts) and not any(
-            str(part) in self.inventory.groups or str(part) in self.inventory.hosts for part in parts
-        )
+        groups = self.groups()
+        names, unknown = choose(pattern, groups, groups["all"])
+        return [self.host(name).variables.host for name in (*names, *(term for term in unknown if term in RUNNER))]
 
     def enter(self, playbook_dir: str) -> None:
         """Start on a playbook: its folder may bring variables of hosts and groups."""

@@ -179,7 +179,7 @@ class _Finder:
             args[text_at(bare, where)] = value
             return args
         if bare is None:
-            if has_template(value) and not re.match(r"\s*\w+=", value):
+            if has_template(value) and not re.match(r"\s*(\w|{{.*?}})+=", value):
                 self.faults.add(
                     "wrong-arguments", f"the arguments of {tool.name} cannot be one template", value,
                     "Write them as a mapping, each value a template of its own.",
@@ -189,7 +189,8 @@ class _Finder:
             args.update(found)
             return args
         names = {parameter.wire for parameter in tool.parameters} | set(tool.aliases)
-        text, found = options(value, names - {bare}, position_of(value, key))
+        names -= {"cmd", "argv"}  # a command may well have such words itself
+        text, found = options(value, names, position_of(value, key))
         args.update(found)
         if text or not found:
             args[text_at(bare, position_of(value, key))] = text_at(text, position_of(value, key)) if found else value
@@ -222,7 +223,7 @@ class _Finder:
             values.copy_of(defaults)
             values.copy_of(args)
         self.faults.take(tool.faults(self._without_left_out(tool, values), final))
-        if has_template(list(args)):
+        if not tool.open and has_template(list(args)):
             self.faults.add("wrong-arguments", f"the name of an argument of {tool.name} cannot be a template", key)
 
     def _import_arguments(self, name: str, value: Any, key: Any) -> Entries:

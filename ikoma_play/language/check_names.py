@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
@@ -18,6 +19,7 @@ from .evaluating import is_evaluated
 from .faults import Faults, shown_path
 from .jinja_environment import environment
 from .locating import place_of
+from .template_files import OPTIONS_LINE, about
 from .template_needs import Needs, needs
 from .text import Text, Unsafe, position_of
 from .values import has_template
@@ -218,9 +220,11 @@ class _PlayNames:
                 text = file.read(1_000_000)
         except (OSError, UnicodeDecodeError):
             return
+        if text.startswith(OPTIONS_LINE) and "_string" in text.partition("\n")[0]:
+            return
         placed = Text(text)
         placed.position = Position(shown_path(path), 1)
-        self._texts(placed, _Scope(placed.position, scope.names | {"template_host", "ansible_managed"}))
+        self._texts(placed, _Scope(placed.position, scope.names | {*about(Path(path)), "template_destpath"}))
 
     # --- texts ---
 

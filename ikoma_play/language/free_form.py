@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Container, Iterator
 
 from ..model import Position
 from .faults import Faults
 from .text import Entries, text_at
+from .values import has_template
 
 
 def words(line: str) -> Iterator[tuple[int, int]]:
@@ -53,6 +56,17 @@ def _closes(line: str, index: int) -> bool:
     return line.find({"{": "}}", "%": "%}", "#": "#}"}[line[index + 1]], index + 2) >= 0
 
 
+_ESCAPE = re.compile(r"\\(?:U[0-9a-fA-F]{8}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|N\{[^}]+\}|[\\'\"abfnrtv])")
+
+
+def _meant(value: str) -> str:
+    """What a value stands for: `\\n` in it is the end of a line, and the quotes around the whole of it go."""
+    try:
+        return unquoted(_ESCAPE.sub(lambda escape: codecs.decode(escape[0], "unicode-escape"), value))
+    except UnicodeDecodeError:  # a name that no character has
+        return unquoted(value)
+
+
 def unquoted(value: str) -> str:
     """Without the quotes around the whole of it."""
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
@@ -70,7 +84,7 @@ def options(line: str, known: Container[str], position: Position | None) -> tupl
     for start, end in list(words(line)):
         name, equals, value = line[start:end].partition("=")
         if equals and name in known:
-            found[text_at(name, position)] = text_at(unquoted(value), position)
+            found[text_at(name, position)] = text_at(_meant(value), position)
             kept.append(line[last:start].rstrip(" ") if not line[end:].strip() else line[last:start])
             last = end
             while last < len(line) and line[last] == " ":
@@ -87,11 +101,11 @@ def pairs(line: str, position: Position | None, faults: Faults, tool: str) -> En
     for start, end in words(line):
         word = line[start:end]
         name, equals, value = word.partition("=")
-        if not equals or not name.replace("_", "").isalnum():
+        if not equals or not (name.replace("_", "").isalnum() or has_template(name)):
             faults.add(
                 "wrong-arguments", f"'{word[:60]}' is no argument of {tool}", position,
                 "Write the arguments as a mapping below the tool's name, one a line: name: value.",
             )  # fmt: skip
             break
-        found[text_at(name, position)] = text_at(unquoted(value), position)
+        found[text_at(name, position)] = text_at(_meant(value), position)
     return found

@@ -111,6 +111,12 @@ def _printed(value: Any) -> Any:
     return list(value) if isinstance(value, VIEWS) else value
 
 
+def ended(source: str, printed: str) -> str:
+    """What a template printed, whose last newline Jinja leaves out, with as many at its end as the source has."""
+    newlines = [len(text) - len(text.rstrip("\n")) for text in (source, printed)]
+    return printed + "\n" * (newlines[0] - newlines[1])
+
+
 @lru_cache(maxsize=1)
 def environment() -> SandboxedEnvironment:
     """The one environment, with Ansible's filters, tests and lookups."""
@@ -119,7 +125,6 @@ def environment() -> SandboxedEnvironment:
     made = SandboxedEnvironment(
         undefined=Missing,
         trim_blocks=True,
-        keep_trailing_newline=True,
         finalize=_printed,
         extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"],
         cache_size=0,

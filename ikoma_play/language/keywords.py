@@ -251,3 +251,10 @@ LEFT_OUT = {
     "include": "Use import_tasks, include_tasks or import_playbook.",
 }
 DIRECTIVES = ("import_tasks", "import_role", "include_tasks", "include_role", "import_playbook")
+
+# What may be said of how Jinja reads one template.
+TEMPLATE_OPTIONS = frozenset(
+    ("block_start_string", "block_end_string", "variable_start_string", "variable_end_string", "comment_start_string",
+     "comment_end_string", "line_statement_prefix", "line_comment_prefix", "trim_blocks", "lstrip_blocks",
+     "newline_sequence", "keep_trailing_newline")
+)  # fmt: skip

@@ -22,7 +22,7 @@ class Asker(Protocol):
     def knowing(self, extra: Mapping[str, Any]) -> Asker:
         """The same with further variables."""
 
-    def render_text(self, text: str) -> str: ...
+    def render_file(self, path: Path, options: Mapping[str, Any]) -> str: ...
 
 
 Lookup = Callable[[Asker, list[Any], dict[str, Any]], list[Any]]

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import IkomaError, TemplateFailed
 from .filters import flatten
 from .filters_text import files_like
+from .keywords import TEMPLATE_OPTIONS
 from .lookup_table import LOOKUPS, Asker, named
 from .text import Revealed
 
@@ -57,7 +58,8 @@ def unvault(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[A
 @named("template")
 def template(templar: Asker, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     inner = templar.knowing(options.get("template_vars", {}))
-    return [inner.render_text(_read(_path(templar, "templates", term))) for term in terms]
+    given = {name: options[name] for name in TEMPLATE_OPTIONS if name in options}
+    return [inner.render_file(_path(templar, "templates", term), given) for term in terms]
 
 
 @named("fileglob")

@@ -236,7 +236,7 @@ class _PlaybookReader:
         after = part("post_tasks", said.get("post_tasks"))
         nodes: tuple[Node, ...] = ()
         for nodes_of_part in (before, middle, after):
-            if nodes_of_part:
+            if nodes or nodes_of_part:  # after an empty part too: handlers may have notified earlier ones
                 nodes = (*nodes, *nodes_of_part, flush)
         return nodes
 

@@ -15,7 +15,7 @@ from jinja2.parser import Parser
 from ..errors import TemplateFailed
 from ..spelling import nearest
 from . import left_out
-from .jinja_environment import environment
+from .jinja_environment import ended, environment
 from .text import RevealedValue, Unsafe, Vaulted
 
 VALUE = "__value"  # where a template that is one expression leaves its value
@@ -110,12 +110,6 @@ def compiled_expression(text: str) -> jinja2.Template:
     return _compile(_valued(parsed_expression(str(text))), text)
 
 
-@lru_cache(maxsize=512)
-def compiled_text(text: str) -> jinja2.Template:
-    """A template that prints the text."""
-    return _compile(parsed(text), text)
-
-
 def _kept_backslashes(text: str) -> str:
     """The text with backslashes inside `{{ '…' }}` doubled, since Ansible's authors write them once there:
     `regex_replace('(a)', '\\1')` is about the first group, not about the character with the number 1."""
@@ -128,7 +122,7 @@ def _kept_backslashes(text: str) -> str:
             kept.append(value.replace("\\", "\\\\") if inside and kind == "string" else value)
     except TemplateSyntaxError:
         return text  # the parser says what is wrong
-    return "".join(kept)
+    return ended(text, "".join(kept))
 
 
 @lru_cache(maxsize=8192)

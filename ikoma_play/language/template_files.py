@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import socket
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,16 +16,18 @@ from jinja2.exceptions import TemplateNotFound, TemplateSyntaxError
 
 from ..errors import IkomaError, NotFound, TemplateFailed
 from ..model import Position
-from ..spelling import nearest
-from .jinja_environment import TEMPLAR, Source, UndefinedVariable, environment
+from ..spelling import did_you_mean, nearest
+from .jinja_environment import TEMPLAR, Source, UndefinedVariable, ended, environment
+from .keywords import TEMPLATE_OPTIONS
 
+OPTIONS_LINE = "#jinja2:"
 _OTHERS = (nodes.Include, nodes.Extends, nodes.Import, nodes.FromImport)
 
 
 def render_file(templar: Source, path: Path, options: Mapping[str, Any]) -> str:
     """The file's text with its templates rendered. Raises TemplateFailed, NotFound."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise TemplateFailed(
             f"{path} is not UTF-8 text: {error.reason}", remedy="Use copy for binary files."
@@ -33,11 +38,12 @@ def render_file(templar: Source, path: Path, options: Mapping[str, Any]) -> str:
         from .vault import KEYS
 
         text = KEYS.decrypt(text).decode("utf-8")
+    text, options = _options_within(text, path, options)
     try:
         template = _compiled(text, str(path), tuple(sorted(options.items())))
         if template is None:
             template = _with_others(templar, text, path, options)
-        return "".join(template.root_render_func(template.new_context({TEMPLAR: templar}, shared=True)))
+        return ended(text, "".join(template.root_render_func(template.new_context({TEMPLAR: templar}, shared=True))))
     except TemplateSyntaxError as error:
         where = Path(error.filename) if error.filename else path
         raise _failed(where, error.lineno, (error.message or "does not parse").rstrip(".")) from error
@@ -53,6 +59,41 @@ def render_file(templar: Source, path: Path, options: Mapping[str, Any]) -> str:
         raise
     except Exception as error:
         raise _failed(*_place(error, path), str(error) or type(error).__name__) from error
+
+
+def about(path: Path) -> dict[str, Any]:
+    """The variables that Ansible adds for a template file."""
+    status = path.stat()
+    try:
+        owner: str | int = path.owner()
+    except KeyError:
+        owner = status.st_uid
+    return {
+        "template_path": str(path),
+        "template_fullpath": str(path.absolute()),
+        "template_host": socket.gethostname(),
+        "template_uid": owner,
+        "template_mtime": datetime.fromtimestamp(status.st_mtime),
+        "template_run_date": datetime.now(),
+        "ansible_managed": "Ansible managed",
+    }
+
+
+def _options_within(text: str, path: Path, options: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The text and its options, of which it may give some in its first line: `#jinja2: trim_blocks: False`."""
+    first, _, rest = text.partition("\n")
+    if not first.startswith(OPTIONS_LINE):
+        return text, options
+    found = dict(options)
+    for word in first.removeprefix(OPTIONS_LINE).split(","):
+        name, _, value = (part.strip() for part in word.partition(":"))
+        if name not in TEMPLATE_OPTIONS:
+            raise _failed(path, 1, f"there is no option '{name}' of templates", did_you_mean(name, TEMPLATE_OPTIONS))
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            raise _failed(path, 1, f"the option {name} has no value", f"Write: {OPTIONS_LINE} {name}: …") from None
+    return rest, found
 
 
 @lru_cache(maxsize=256)

@@ -26,10 +26,11 @@ from .jinja_environment import (
     Omit,
     UndefinedInValue,
     UndefinedVariable,
+    ended,
     environment,
 )
-from .template_compiling import VALUE, compiled, compiled_expression, compiled_text, has_template, offset_of
-from .template_files import render_file
+from .template_compiling import VALUE, compiled, compiled_expression, has_template, offset_of
+from .template_files import about, render_file
 from .template_needs import Needs, names, needs
 from .text import Revealed, RevealedValue, Vaulted
 
@@ -199,16 +200,12 @@ class Templar:
         """The same with further variables on top."""
         return Templar(self.variables, self.find, {**self.extra, **extra})
 
-    def render_text(self, text: str) -> str:
-        """A whole text (a template file) rendered to text, whatever it holds."""
-        return str(self._run(compiled_text(text), text)) if has_template(text) else text
-
     def render_file(self, path: Path, options: Mapping[str, Any] = EMPTY) -> str:
         """A template file rendered to text; what it includes is looked for beside it, then by `find`.
 
         `options` are the environment's (trim_blocks, newline_sequence, variable_start_string …).
         Raises TemplateFailed with the position inside the file."""
-        return render_file(self, path, options)
+        return render_file(self.knowing({**about(path), **self.extra}), path, options)
 
     def evaluate(self, expression: str) -> Any:
         """The value of a bare expression, as `when` and `until` are written."""
@@ -250,9 +247,9 @@ class Templar:
     def _text(self, text: str) -> Any:
         whole, before, after = compiled(text)
         value = self._run(whole, text)
-        if (before or after) and not isinstance(value, (Mapping, list)):
-            return f"{before}{'' if value is None else value}{after}"
-        return value
+        if isinstance(value, (Mapping, list)) or not (before or after or text.endswith("\n")):
+            return value
+        return ended(text, f"{before}{'' if value is None else value}{after}")
 
     def _run(self, template: jinja2.Template, text: str) -> Any:
         context = template.new_context({TEMPLAR: self}, shared=True)

@@ -271,7 +271,7 @@ def test_imports_vanish_and_hand_down(read: Read) -> None:
         },
     )
     found = list(steps(playbook.plays[0].steps))
-    assert messages(found) == ["more", "beside", "more", "flush_handlers"]
+    assert messages(found) == ["more", "beside", "more", "flush_handlers", "flush_handlers"]
     assert (found[0].when, found[0].vars, found[0].tags) == (("a", "b"), ({"x": 1},), {"t"})
     assert str(found[0].position) == "more.yml:1:3"
     assert len(playbook.files) == 4
@@ -321,7 +321,7 @@ def test_a_role_brings_everything_of_its_own(read: Read) -> None:
         **ROLE_FILES,
     )
     play = playbook.plays[0]
-    assert messages(play.steps) == ["base", "base", "web", "flush_handlers"]
+    assert messages(play.steps) == ["base", "base", "web", "flush_handlers", "flush_handlers"]
     assert messages(play.handlers) == ["handler", "own"]
     block = play.steps[2]
     assert isinstance(block, Block) and block.role is not None and block.name == "The web server"
@@ -341,7 +341,7 @@ def test_the_same_use_of_a_role_runs_once(read: Read) -> None:
     files = {"roles/a/tasks/main.yml": "- debug: {msg: a}\n", "roles/b/tasks/main.yml": "- debug: {msg: b}\n"}
     files["roles/b/meta/main.yml"] = "allow_duplicates: true\n"
     playbook = read("- hosts: all\n  roles: [a, a, {role: a, x: 1}, b, b]\n", **files)
-    assert messages(playbook.plays[0].steps) == ["a", "a", "b", "b", "flush_handlers"]
+    assert messages(playbook.plays[0].steps) == ["a", "a", "b", "b", "flush_handlers", "flush_handlers"]
 
 
 def test_import_role(read: Read) -> None:
@@ -375,7 +375,7 @@ def test_roles_are_found_beside_above_and_on_the_path(
     )
     monkeypatch.setenv("ANSIBLE_ROLES_PATH", "nowhere:some")
     playbook = load_playbook("deep/er/play.yml", tools, ["more"])
-    assert messages(playbook.plays[0].steps) == [1, 2, 3, 4, "flush_handlers"]
+    assert messages(playbook.plays[0].steps) == [1, 2, 3, 4, "flush_handlers", "flush_handlers"]
 
 
 def test_what_an_include_hands_down(write: Callable[..., Path], tools: Toolbox) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import posixpath
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,7 +176,7 @@ def template(
     options |= {name: text for name, text in delimiters.items() if text is not None}
 
     def rendered(dest: str) -> bytes:
-        text = scope.render_file(source, options, **_about(source, dest))
+        text = scope.render_file(source, options, template_destpath=dest)
         try:
             return text.encode(output_encoding)
         except (LookupError, UnicodeEncodeError) as error:
@@ -319,19 +318,3 @@ def _quiet(outcome: Outcome, secret: bool) -> Outcome:
         return outcome
     hidden = (Diff(outcome.diffs[0].label, "", "(what is encrypted on the runner)\n"),)
     return replace(outcome, diffs=hidden)
-
-
-def _about(source: Path, dest: str) -> dict[str, Any]:
-    """The variables that Ansible adds for templates."""
-    import socket
-
-    return {
-        "template_path": str(source),
-        "template_fullpath": str(source.absolute()),
-        "template_destpath": dest,
-        "template_host": socket.gethostname(),
-        "template_uid": source.owner(),
-        "template_mtime": datetime.fromtimestamp(source.stat().st_mtime),
-        "template_run_date": datetime.now(),
-        "ansible_managed": "Ansible managed",
-    }

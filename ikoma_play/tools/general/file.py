@@ -66,6 +66,8 @@ def file(
     there = on.stat(path)
     if state is None:
         state = _state_of(on, path, there, recurse, src)
+    if src is not None and state not in ("link", "hard"):
+        raise StepError(f"src is for links, not for state {state}", remedy="Say state: link, or leave src out.")
     if recurse and state != "directory":
         raise StepError(f"recurse is for directories, not for state {state}", remedy="Say state: directory.")
     asked = Attributes(mode, owner, group)
