@@ -82,6 +82,7 @@ class _Planner:
         tool = self.play.run.tools.find(step.tool)
         changes = bool(tool and tool.changes)
         own = (tool.undo.says,) if step.auto_rollback and tool and tool.undo else _titles(step.rollback)
+        only = " (by runs rollback only)" if self.play.play.rollback_scope == "none" else ""
         return PlannedStep(
             self._text(self.play.play.name),
             self.hosts,
@@ -90,7 +91,7 @@ class _Planner:
             step.tool,
             step.position,
             changes,
-            (*own, *around),
+            tuple(f"{one}{only}" for one in (*own, *around)),
             tuple(map(str, step.when)),
             tuple(sorted(step.tags)),
             part,

@@ -285,6 +285,7 @@ def test_a_play_whose_failure_undoes_nothing_is_undone_when_that_is_asked_for(ik
     - {name: Cannot, copy: {src: tree/, dest: there}, rollback: auto}
     - {name: Needs, shell: 'test -e fine'}"""
     book(ikoma, steps, head=HEAD + "  rollback_scope: none\n")
+    assert "comes back, or it goes if there was none (by runs rollback only)" in ikoma("plan", "p.yml").out
     assert "Nothing was undone" in ikoma("run", "p.yml", expect=2).out
     assert (ikoma.folder / "made").exists() and (ikoma.folder / "there/new").exists()
     assert "this cannot be undone later" in json.dumps(shown(ikoma)["steps"])
