@@ -51,6 +51,7 @@ class Dump(Struct, frozen=True):
     app: str = ""
     # Those that the database had, with checksums; None: not known.
     migrations: dict[str, str] | None = None
+    mark: str = ""  # the step of a run that made it
 
 
 def backup_path(on: Transport, app: str, name: str | None) -> str:
@@ -67,14 +68,20 @@ def backup_path(on: Transport, app: str, name: str | None) -> str:
     return posixpath.join(settings(on).backups_root, name)
 
 
-def backup(server: Server, app: str, path: str) -> Dump:
-    """Dump the database. Raises NotFound (no database), Unavailable (disk full, server gone)."""
+def backup(server: Server, app: str, path: str, mark: str = "", again: bool = False) -> Dump:
+    """Dump the database; `mark` says who does it. One that was cut off is gone on with `again`: a dump that was
+    complete is not made twice. Raises NotFound (no database), Unavailable (disk full, server gone)."""
     on = server.on
+    if again and (begun := _begun(on, mark)) is not None:
+        path = begun.path
+        if on.exists(path) and checksum(on, path) == begun.sha256:
+            _seal(on, begun)
+            return begun
     _demand_database(server, app)
     tools = programs(server)
     folder, part = posixpath.dirname(path), f"{path}.{secrets.token_hex(4)}{PART}"
     on.mkdir(folder, 0o700)
-    _sweep(on, folder)
+    sweep(on, app)
     on.write(part, b"", 0o600)  # for its owner alone: what comes in must not be readable for a moment
     try:
         on.progress(Progress(f"dumping {app}"))
@@ -88,11 +95,13 @@ def backup(server: Server, app: str, path: str) -> Dump:
     except BaseException:
         on.remove(part)
         raise
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    dump = Dump(path, found.size, sha256, now, app, _migrations(server, app), mark)
+    _record(on, dump)
     # A checksum must never stand beside a dump that it does not belong to.
     on.remove(path + ".sha256")
     on.rename(part, path)
-    dump = Dump(path, found.size, sha256, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", app, _migrations(server, app))
-    _record(on, dump)
+    _seal(on, dump)
     return dump
 
 
@@ -234,10 +243,18 @@ def _demand(on: Transport, command: Command, what: str) -> Result:
     raise CommandFailed(command, result, f"{what} failed: {command.argv[0]} ended with exit code {result.exit_code}")
 
 
-def _sweep(on: Transport, folder: str) -> None:
-    """What a run that was killed left behind; one that is still written was touched a moment ago."""
-    stale = ("find", folder, "-maxdepth", "1", "-name", f"*{PART}", "-mmin", "+60", "-delete")
-    on.run(Command(stale))
+def sweep(on: Transport, app: str) -> None:
+    """Remove what killed runs left behind. Nobody else dumps this application now, which is locked; what is still
+    written of others was touched a moment ago."""
+    stale = ("(", "-mmin", "+60", "-o", "-name", f"{app}-[0-9]*.sql.*", ")")
+    on.run(Command(("find", settings(on).backups_root, "-maxdepth", "1", "-name", f"*{PART}", *stale, "-delete")))
+
+
+def forget_missing(on: Transport, app: str) -> None:
+    """Remove the records of dumps that never came to be."""
+    for record, kept in _records(on):
+        if kept.get("app") == app and not on.exists(_dump_of(record)):
+            on.remove(record)
 
 
 def _iso(seconds: float) -> str:
@@ -251,10 +268,12 @@ def _migrations(server: Server, app: str) -> dict[str, str]:
         return {entry.name: entry.sha256 for entry in records(connection, MIGRATIONS)}
 
 
+def _seal(on: Transport, dump: Dump) -> None:
+    on.write(dump.path + ".sha256", f"{dump.sha256}  {posixpath.basename(dump.path)}\n".encode(), 0o600)
+
+
 def _record(on: Transport, dump: Dump) -> None:
-    folder, name = posixpath.split(dump.path)
-    on.write(dump.path + ".sha256", f"{dump.sha256}  {name}\n".encode(), 0o600)
-    on.mkdir(posixpath.join(folder, ".ikoma"), 0o700)
+    on.mkdir(posixpath.dirname(record_path(dump.path)), 0o700)
     kept = json.dumps({key: value for key, value in asdict(dump).items() if key != "path"}, indent=1)
     on.write(record_path(dump.path), kept.encode(), 0o600)
 
@@ -264,15 +283,34 @@ def record_path(path: str) -> str:
     return posixpath.join(folder, ".ikoma", f"{name}.json")
 
 
+def _begun(on: Transport, mark: str) -> Dump | None:
+    """The dump that was recorded under this mark, whether it is there or not."""
+    found = (Dump(_dump_of(record), **kept) for record, kept in _records(on) if mark and kept.get("mark") == mark)
+    return next(found, None)
+
+
+def _records(on: Transport) -> Iterator[tuple[str, dict[str, Any]]]:
+    for entry in on.scan(posixpath.join(settings(on).backups_root, ".ikoma")):
+        yield entry.path, _kept(on, entry.path)
+
+
+def _dump_of(record: str) -> str:
+    folder, name = posixpath.split(record)
+    return posixpath.join(posixpath.dirname(folder), name.removesuffix(".json"))
+
+
+def _kept(on: Transport, record: str) -> dict[str, Any]:
+    try:
+        kept = json.loads(on.read(record))
+    except ValueError:
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
 def _recorded(on: Transport, path: str) -> Dump:
     """What is known of a dump; the checksum beside it is what counts."""
-    kept: dict[str, Any] = {}
+    kept = _kept(on, record_path(path)) if on.exists(record_path(path)) else {}
     sha256 = ""
-    if on.exists(record_path(path)):
-        try:
-            kept = json.loads(on.read(record_path(path)))
-        except ValueError:
-            kept = {}
     if on.exists(path + ".sha256"):
         first = on.read(path + ".sha256").decode("utf-8", "replace").split()
         sha256 = first[0] if first and re.fullmatch(r"[0-9a-f]{64}", first[0]) else ""

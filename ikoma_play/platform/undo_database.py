@@ -202,6 +202,8 @@ def _undo_backup(on: Transport, record: Record, undoing: Undoing) -> Outcome:
         if dump.app == record["app"]:
             dumps.remove(on, dump)
             gone.append(name)
+    dumps.sweep(on, str(record["app"]))
+    dumps.forget_missing(on, str(record["app"]))
     former = posixpath.join(str(record["place"]), "backup")
     if record["replaced"] and on.exists(former):
         on.rename(former, str(record["replaced"]))

@@ -76,7 +76,8 @@ def backup(
         if not _would_start(server):
             _demand_database(server, app_name)
         return changed({"backupPath": path}, f"{path} would be written")
-    dump = dumps.backup(server, app_name, path)
+    step = (scope.mark, scope.again) if scope is not None else ()
+    dump = dumps.backup(server, app_name, path, *step)
     result = {"backupPath": dump.path, "size": dump.size, "sha256": dump.sha256}
     return changed(result, f"{dump.path} written, {dump.size} bytes")
 

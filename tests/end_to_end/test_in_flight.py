@@ -4,13 +4,18 @@ tool can tell or may be called twice."""
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ikoma_play.platform import databases
+from tests.end_to_end.test_faults import started
 from tests.parts.command import Ikoma
 from tests.parts.crashing import nursery
 from tests.parts.sandbox import Sandbox
+from tests.parts.undone import tree
 
 BOOK = """\
 - hosts: sandbox
@@ -67,5 +72,36 @@ def test_a_step_under_way_is_done_once_and_nobody_is_asked(tmp_path: Path) -> No
                 names = databases.named_after(server, "shop")
                 assert len(names) == times, f"restored twice where it was killed before write {number}"
                 assert known == names[-1]
+                dumps = exec_(ikoma, "db.backups", "appName=shop")
+                assert len(dumps) == times, f"dumped twice where it was killed before write {number}"
+                assert all(dump["sha256"] for dump in dumps), number
+    finally:
+        ikoma("run", "sandbox-down", "-e", "remove=true", expect=None)
+
+
+@pytest.mark.parametrize("way", ["resume", "rollback"])
+def test_a_dump_that_was_cut_off_leaves_nothing_behind(tmp_path: Path, way: str) -> None:
+    ikoma, backups = Ikoma(tmp_path), Sandbox(tmp_path).root / "backups"
+    step = {"name": "Back up", "db.backup": {"appName": "shop"}, "rollback": "auto"}
+    (tmp_path / "p.yml").write_text(json.dumps([{"hosts": "sandbox", "gather_facts": False, "steps": [step]}]))
+    try:
+        exec_(ikoma, "platform.up")
+        exec_(ikoma, "apps.init", "appName=shop")
+        exec_(ikoma, "db.create", "appName=shop")
+        rows = "SELECT n, repeat('x', 200) AS t FROM generate_series(1, 400000) n"
+        exec_(ikoma, "db.migrate", "appName=shop", f"sql=CREATE TABLE many AS {rows};")
+        before = tree(backups)
+        running = started(ikoma, "p.yml")
+        until = time.monotonic() + 60
+        while not (parts := list(backups.glob("*.part"))) or not parts[0].stat().st_size:
+            assert running.poll() is None and time.monotonic() < until, "no dump was seen under way"
+            time.sleep(0.005)
+        running.kill()
+        running.wait()
+        assert list(backups.glob("*.part"))
+        ikoma("runs", way, expect=0)
+        found = sorted(path.name.partition("-")[0] + path.suffix for path in backups.iterdir() if path.is_file())
+        assert found == (["shop.sha256", "shop.sql"] if way == "resume" else [])
+        assert way == "resume" or tree(backups) == before
     finally:
         ikoma("run", "sandbox-down", "-e", "remove=true", expect=None)
