@@ -18,7 +18,7 @@ from .free_form import options, pairs, words
 from .keywords import DIRECTIVES, LEFT_OUT, LEVELS
 from .levels import Level, canonical
 from .text import Entries, position_of, text_at
-from .values import final, has_template, unknown_keyword, what_it_is
+from .values import check_variable_names, final, has_template, unknown_keyword, what_it_is
 
 # What imports take; the parser is all there is of them.
 IMPORTS: dict[str, tuple[str, ...]] = {
@@ -222,6 +222,8 @@ class _Finder:
             values.position = args.position
             values.copy_of(defaults)
             values.copy_of(args)
+        if tool.name == "set_fact":
+            check_variable_names({name: None for name in values if not has_template(name)}, self.faults)
         self.faults.take(tool.faults(self._without_left_out(tool, values), final))
         if not tool.open and has_template(list(args)):
             self.faults.add("wrong-arguments", f"the name of an argument of {tool.name} cannot be a template", key)

@@ -37,6 +37,12 @@ def has_template(value: Any) -> bool:
     return isinstance(value, Vaulted)
 
 
+_REMEDIES = {
+    "unexpected '='": "A comparison is written ==.",
+    "unexpected '}'": "An expression ends with }}.",
+}
+
+
 def offset_of(text: str, name: object) -> int:
     """Where in a text a name stands, -1 where that is not known."""
     if not isinstance(name, str):
@@ -60,7 +66,7 @@ def syntax_failed(text: str, error: TemplateSyntaxError) -> TemplateFailed:
         shown = "the expression ends where a value is wanted"
     failed = TemplateFailed(
         f"{shown[:1].lower()}{shown[1:].rstrip('.')}",
-        remedy=f"Did you mean {near!r}?" if near else left_out.NO_PLUGINS if found else "",
+        remedy=f"Did you mean {near!r}?" if near else left_out.NO_PLUGINS if found else _REMEDIES.get(shown, ""),
         evidence=lines[number - 1],
         position=getattr(text, "position", None),
     )

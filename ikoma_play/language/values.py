@@ -348,6 +348,8 @@ def check_variable_names(variables: Mapping[Any, Any], faults: Faults) -> None:
         if not is_variable_name(name):
             faults.add(
                 "bad-variable-name", f"'{name}' cannot be the name of a variable", name,
-                "Names consist of letters, digits and underscores and do not begin with a digit.",
+                "Quote it: YAML reads on, off, yes and no as true and false, which are no names either."
+                if isinstance(name, bool)
+                else "Names consist of letters, digits and underscores and do not begin with a digit.",
                 otherwise=variables,
             )  # fmt: skip

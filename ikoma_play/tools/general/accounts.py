@@ -191,6 +191,7 @@ def user(
         _demand(on, f"cannot make the user {name}", "useradd", *flags, "--", name)
         _set_password(on, name, password, password_lock)
         return more(changed(values | _described(on, name), diffs=(Diff(f"user {name}", "", "(new)\n"),)))
+    values |= {"append": append, "move_home": move_home}
     wishes = _Wishes()
     wishes.wish("-u", "uid", there[2], None if uid is None else str(uid))
     wishes.wish("-g", "group", there[3], None if group is None else _gid(on, group))

@@ -74,7 +74,7 @@ def known_hosts(
         if mine and len(kept) == len(lines) - len(mine) and mine[0].startswith("|1|") == hash_host:
             return ok(values)
         kept.append(f"{_hashed(name) if hash_host else name} {kind} {blob}")
-        on.mkdir(posixpath.dirname(file), 0o700)
+        on.mkdir(posixpath.dirname(file) or ".", 0o700)
     placed = place(on, file, "".join(line + "\n" for line in kept).encode(), Attributes())
     return (changed if placed.changed else ok)(values, diffs=placed.diffs)
 
