@@ -28,13 +28,19 @@ def install(environment: Environment) -> None:
     environment.globals.update(lookup=lookup, query=query, q=query, now=now, undef=undefined(environment))
 
 
+def known(name: str) -> str:
+    """The lookup's own name. Raises TemplateFailed where there is none."""
+    name = re.sub(r"^ansible\.(builtin|legacy)\.", "", name)
+    if name in LOOKUPS:
+        return name
+    if left_out.collection_of(name):
+        raise TemplateFailed(left_out.collections_plugin(name))
+    raise TemplateFailed(f"there is no lookup {name!r}", remedy=did_you_mean(name, LOOKUPS, left_out.NO_PLUGINS))
+
+
 def find(templar: Asker, name: str, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     """What a lookup gives. Raises TemplateFailed."""
-    name = re.sub(r"^ansible\.(builtin|legacy)\.", "", name)
-    if name not in LOOKUPS:
-        if left_out.collection_of(name):
-            raise TemplateFailed(left_out.collections_plugin(name))
-        raise TemplateFailed(f"there is no lookup {name!r}", remedy=did_you_mean(name, LOOKUPS, left_out.NO_PLUGINS))
+    name = known(name)
     for term in terms:
         if isinstance(term, Undefined):
             term._fail_with_undefined_error()

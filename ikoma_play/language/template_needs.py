@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -9,8 +10,10 @@ from jinja2 import meta, nodes
 from jinja2.exceptions import TemplateSyntaxError
 from msgspec import Struct
 
+from ..errors import TemplateFailed
 from .jinja_environment import environment
-from .template_compiling import has_template, parsed, parsed_expression, syntax_failed
+from .lookups import known
+from .template_compiling import has_template, offset_of, parsed, parsed_expression, syntax_failed
 
 
 class Needs(Struct, frozen=True):
@@ -28,7 +31,7 @@ def names(text: str, expression: bool = False) -> set[str]:
 
 @lru_cache(maxsize=16384)
 def needs(text: str, expression: bool = False) -> Needs:
-    """The free names of a template; unknown filters and tests are TemplateFailed too."""
+    """The free names of a template; unknown filters, tests and lookups are TemplateFailed too."""
     if not expression and not has_template(text):
         return Needs()
     if expression and not has_template(text):
@@ -36,6 +39,8 @@ def needs(text: str, expression: bool = False) -> Needs:
         tree.set_environment(environment())
     else:
         tree = parsed(text)
+    if _LOOKUP.search(text):
+        _demand_lookups(tree, text)
     if (plain := _of_expressions(tree)) is not None:
         return plain
     try:
@@ -44,6 +49,22 @@ def needs(text: str, expression: bool = False) -> Needs:
         raise syntax_failed(text, error) from error
     guarded = {root for root in _guards(tree) if root in free}
     return Needs(frozenset(free - guarded), frozenset(guarded))
+
+
+_LOOKUP = re.compile(r"\b(lookup|query|q)\(")
+
+
+def _demand_lookups(tree: nodes.Template, text: str) -> None:
+    for call in tree.find_all(nodes.Call):
+        name = call.args[0] if call.args else None
+        if _LOOKUP.match(f"{getattr(call.node, 'name', '')}(") and isinstance(name, nodes.Const):
+            try:
+                known(str(name.value))
+            except TemplateFailed as error:
+                line = text.split("\n")[name.lineno - 1]
+                error.evidence = f"{line}\n{' ' * max(offset_of(line, name.value), 0)}^"
+                error.position = getattr(text, "position", None)
+                raise
 
 
 _DEFAULTS = ("default", "d", "ternary_default")
