@@ -274,9 +274,10 @@ def _boxes(playbook: Playbook) -> Iterator[str]:
 
 def _variables(play: Play, step: Step, host: Mapping[str, Any]) -> dict[str, Any]:
     defaults = dict(step.role.defaults) if step.role else {}
+    fixed = dict(step.role.vars) if step.role else {}
     params = dict(step.role.params) if step.role else {}
     own = {name: value for layer in step.vars for name, value in layer.items()}
-    return {**defaults, **play.vars, **params, **own, **host}
+    return {**defaults, **play.vars, **fixed, **params, **own, **host}
 
 
 def _shown(value: Any, variables: Mapping[str, Any]) -> Any:
