@@ -18,7 +18,7 @@ from typing import BinaryIO
 from ..errors import NotFound, StepError
 from ..model import Command, Host, Progress, Result
 from .base import Stat, Transport, ignore
-from .beside import new_beside, sweep
+from .beside import replacement, sweep
 from .faults import NOT_THERE, told
 from .process import CHUNK, Process, cannot_start, passing_on
 
@@ -67,23 +67,16 @@ class LocalTransport(Transport):
             before = self._seen(path)
             if before is not None and before.kind != "file":
                 before = None
-            beside, descriptor = new_beside(folder, name)
-            try:
-                with open(descriptor, "wb") as file:
+            with replacement(folder, name) as descriptor:
+                with open(descriptor, "wb", closefd=False) as file:
                     if isinstance(data, bytes):
                         file.write(data)
                     else:
                         shutil.copyfileobj(data, file, CHUNK)
-                    file.flush()
-                    if before is not None and (before.uid, before.gid) != (os.geteuid(), os.getegid()):
-                        _keep_owner(descriptor, before)
-                    os.fchmod(descriptor, mode if mode is not None else before.mode if before else 0o644)
-                    os.fsync(descriptor)
-                os.rename(beside, path)
-            except BaseException:
-                if os.path.lexists(beside):
-                    os.unlink(beside)
-                raise
+                if before is not None and (before.uid, before.gid) != (os.geteuid(), os.getegid()):
+                    _keep_owner(descriptor, before)
+                os.fchmod(descriptor, mode if mode is not None else before.mode if before else 0o644)
+                os.fsync(descriptor)
             _flush_directory(folder)
             sweep(folder, name)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +126,61 @@ def test_an_interrupted_run_leaves_no_process(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         on.run(Command(("sh", "-c", "echo $$; exec sleep 55")), interrupt)
     assert not Path(f"/proc/{(folder / 'pid').read_text().strip()}").exists()
+
+
+class Endless:
+    """Content that never ends; tells when it is under way."""
+
+    def __init__(self, sign: Path) -> None:
+        self.sign = sign
+
+    def read(self, size: int) -> bytes:
+        self.sign.touch()
+        time.sleep(0.01)
+        return b"x" * 1000
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_writer_that_is_killed_leaves_nothing(tmp_path: Path, there: bool) -> None:
+    folder, sign = tmp_path / "folder", tmp_path / "sign"
+    folder.mkdir()
+    if there:
+        (folder / "f").write_text("former")
+    writer = os.fork()
+    if not writer:
+        with suppress(BaseException):
+            LocalTransport(Host("here")).write(str(folder / "f"), Endless(sign))  # type: ignore[arg-type]
+        os._exit(1)
+    while not sign.exists():
+        time.sleep(0.01)
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    assert [path.name for path in folder.iterdir()] == (["f"] if there else [])
+    assert not there or (folder / "f").read_text() == "former"
+
+
+def test_a_file_system_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = os.open
+
+    def refuse(path: str, flags: int, *more: Any) -> int:
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), path)
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    on = LocalTransport(Host("here"))
+    for content in (b"one", b"two"):
+        on.write(str(tmp_path / "f"), content, 0o640)
+        assert (tmp_path / "f").read_bytes() == content
+    with pytest.raises(ZeroDivisionError):
+        on.write(str(tmp_path / "f"), Broken())  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["f"] and (tmp_path / "f").read_bytes() == b"two"
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o640
+
+
+class Broken:
+    def read(self, size: int) -> bytes:
+        raise ZeroDivisionError
 
 
 def test_what_a_killed_writer_left_is_swept_by_the_next_one(tmp_path: Path) -> None:
