@@ -115,6 +115,9 @@ class Parameter(Struct, frozen=True):
     secret: bool = False  # its value is never shown
 
 
+Repeatable = bool | Callable[[Mapping[str, Any]], bool]
+
+
 class Tool(Struct, frozen=True, dict=True):
     """A declared tool; what is derived from its function is worked out when first asked for."""
 
@@ -122,7 +125,7 @@ class Tool(Struct, frozen=True, dict=True):
     access: Access
     function: Callable[..., Outcome]
     changes: bool  # may change the host; False: only looks
-    repeatable: bool = True  # running it twice is as good as once
+    repeatable: Repeatable = True  # running it twice is as good as once; what tells that from its arguments
     free_form: str | None = None  # the argument that a bare text under the tool's name becomes
     detaches: bool = False  # heeds `detached` of its road: what it starts then outlives the run
     open: bool = False  # takes any further argument (set_fact): the function then has `**values`
@@ -163,9 +166,9 @@ class Tool(Struct, frozen=True, dict=True):
         """Whether a call with these arguments may be made a second time unasked."""
         if not self.changes or any(arguments.get(name) for name in ("creates", "removes")):
             return True
-        if "method" in self.wires:  # of HTTP; no arguments: they are not known
-            return bool(arguments) and str(arguments.get("method", "GET")).upper() not in ("POST", "PATCH")
-        return self.repeatable
+        if isinstance(self.repeatable, bool):
+            return self.repeatable
+        return bool(arguments) and self.repeatable(arguments)  # none: they are not known
 
     @cached_property
     def summary(self) -> str:
@@ -211,7 +214,7 @@ def tool(
     *,
     access: Access,
     changes: bool,
-    repeatable: bool = True,
+    repeatable: Repeatable = True,
     free_form: str | None = None,
     detaches: bool = False,
     open: bool = False,

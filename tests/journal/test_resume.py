@@ -221,6 +221,22 @@ def test_what_was_posted_is_not_posted_again_unasked(ikoma: Ikoma) -> None:
         assert len(hook.bodies) == 1
 
 
+@pytest.mark.parametrize(
+    ("regexp", "into", "asked"), [("old", "new", False), ("a", "aa", True), (r"(\\d)", r"\\1\\1", True)]
+)
+def test_a_replacement_is_repeated_where_it_finds_nothing_again(
+    ikoma: Ikoma, regexp: str, into: str, asked: bool
+) -> None:
+    (ikoma.folder / "text").write_text("old a 1\n")
+    book(ikoma, f'    - {{name: Replaces, replace: {{path: text, regexp: "{regexp}", replace: "{into}"}}}}')
+    with nursery() as mortal:
+        assert mortal(ikoma.folder, "run", "p.yml", at=(3, "before")).killed
+    once = (ikoma.folder / "text").read_text()
+    told = ikoma("runs", "resume", expect=1 if asked else 0)
+    assert ("'Replaces' (replace, p.yml:5:7) on localhost was begun at" in told.err) is asked
+    assert (ikoma.folder / "text").read_text() == once != "old a 1\n"
+
+
 def test_one_process_takes_a_run_up(ikoma: Ikoma) -> None:
     steps = "    - {name: Waits, shell: 'echo tick >> log; touch at; while [ ! -e go ]; do sleep 0.05; done'}"
     book(ikoma, f"    - {{name: Needs, shell: 'test -e fine'}}\n{steps}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -204,10 +204,20 @@ def blockinfile(
     return rewrite(on, edit, edited)
 
 
+def _finds_nothing_again(arguments: Mapping[str, Any]) -> bool:
+    """Whether what comes in is surely none of what is looked for."""
+    into = str(arguments.get("replace", ""))
+    try:
+        return "\\" not in into and not re.search(str(arguments["regexp"]), into, re.MULTILINE)
+    except (KeyError, re.error):
+        return False
+
+
 @tool(
     "replace",
     access=Access.ADMIN,
     changes=True,
+    repeatable=_finds_nothing_again,
     undo=undoing.LINES,
     aliases={"dest": "path", "destfile": "path", "name": "path"},
 )

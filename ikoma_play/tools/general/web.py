@@ -6,6 +6,7 @@ import hashlib
 import json
 import posixpath
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,10 +27,20 @@ KEPT = 16 * 2**20  # bytes of an answer that uri keeps
 CHUNK = 2**18
 
 
+def _asks_for_no_more(arguments: Mapping[str, Any]) -> bool:
+    """Whether the request may be sent twice (RFC 9110, 9.2.2)."""
+    return str(arguments.get("method", "GET")).upper() not in ("POST", "PATCH")
+
+
 # A look by default; but any method can be asked for, and any address that the host can reach.
-@tool("uri", access=Access.ADMIN, changes=True, secrets=("url_password",), aliases={
-    "user": "url_username", "password": "url_password",
-})  # fmt: skip
+@tool(
+    "uri",
+    access=Access.ADMIN,
+    changes=True,
+    repeatable=_asks_for_no_more,
+    secrets=("url_password",),
+    aliases={"user": "url_username", "password": "url_password"},
+)
 def uri(
     on: Transport,
     *,
