@@ -13,7 +13,7 @@ from ..errors import IkomaError
 from .postgres import LONGEST_NAME, Server, database_name
 
 _SCRATCH = "scratch database of ikoma-play"  # the comment on one, so that nothing else is ever taken for one
-_PURPOSES = ("verify", "restore", "rehearse")
+_PURPOSES = ("verify", "restore", "rehearse", "undo")
 # By its name, so that a maker's death frees it with the connection.
 _TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 OURS = "ikoma_records"  # our own schema in it; never a user's name, which PostgreSQL would prefer to `public`
@@ -72,15 +72,17 @@ def scratch(server: Server, app: str, purpose: str) -> Iterator[str]:
 
 
 def sweep(server: Server, app: str) -> list[str]:
-    """Drop the application's scratch databases whose makers are gone; their names."""
+    """Drop the application's scratch databases whose makers are gone; their names. The server may have created one
+    when its maker had been killed already: that has no comment at all."""
     from psycopg import sql
 
     pattern = rf"^{re.escape(app[: LONGEST_NAME - 18])}_({'|'.join(_PURPOSES)})_[0-9a-f]{{8}}$"
     dropped = []
     with server.connect() as connection:
         found = connection.execute(
-            "SELECT datname FROM pg_database WHERE datname ~ %s AND shobj_description(oid, 'pg_database') = %s",
-            [pattern, _SCRATCH],
+            "SELECT datname FROM pg_database WHERE datname ~ %s"
+            " AND coalesce(shobj_description(oid, 'pg_database'), %s) = %s",
+            [pattern, _SCRATCH, _SCRATCH],
         ).fetchall()
         for (name,) in found:
             free = connection.execute(_TRY_LOCK, [name]).fetchone()

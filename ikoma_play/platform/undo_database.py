@@ -35,6 +35,7 @@ def _before_create(on: Transport, at: str, app_name: str) -> dict[str, Any]:
 def _undo_create(on: Transport, record: Record, undoing: Undoing) -> Outcome:
     app, server = str(record["app"]), Server(on)
     kept.refuse_later(on, record, undoing)
+    databases.sweep(server, app)
     if record["existed"] or not databases.exists(server, app):
         return ok(None, f"database {app} is as it was")
     said = ""

@@ -136,6 +136,7 @@ def _before_source(on: Transport, at: str, app_name: str, **more: object) -> dic
 def _undo_source(on: Transport, record: Record, undoing: Undoing) -> Outcome:
     kept.refuse_later(on, record, undoing)
     src, former = settings(on).app(str(record["app"]), "src"), posixpath.join(str(record["place"]), "src")
+    source_placing.sweep(on, posixpath.dirname(src))
     if record["src"] is None:
         on.remove(src)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,40 @@ def test_a_step_under_way_is_done_once_and_nobody_is_asked(tmp_path: Path) -> No
         ikoma("run", "sandbox-down", "-e", "remove=true", expect=None)
 
 
+def killed_once(ikoma: Ikoma, seen: Callable[[], bool]) -> None:
+    """A run that is killed at the moment when something is seen."""
+    running = started(ikoma, "p.yml")
+    until = time.monotonic() + 60
+    while not seen():
+        assert running.poll() is None and time.monotonic() < until, "nothing was seen under way"
+        time.sleep(0.002)
+    running.kill()
+    running.wait()
+
+
+def test_a_source_that_was_cut_off_leaves_nothing_behind(tmp_path: Path) -> None:
+    ikoma, apps = Ikoma(tmp_path), Sandbox(tmp_path).root / "apps"
+    source = tmp_path / "source"
+    (source / "src").mkdir(parents=True)
+    (source / "docker-compose.yml").write_text("services: {}\n")
+    for number in range(30):
+        (source / f"src/{number}").write_bytes(b"x" * 10_000_000)
+    steps = [
+        {"apps.init": {"appName": "shop"}, "rollback": "auto"},
+        {"apps.source": {"appName": "shop", "source": str(source)}, "rollback": "auto"},
+    ]
+    (tmp_path / "p.yml").write_text(json.dumps([{"hosts": "sandbox", "gather_facts": False, "steps": steps}]))
+    try:
+        exec_(ikoma, "platform.up")
+        before = tree(apps)
+        killed_once(ikoma, lambda: bool(list(apps.glob("shop/.ikoma/incoming-*"))))
+        assert list(apps.glob("shop/.ikoma/incoming-*"))
+        ikoma("runs", "rollback", expect=0)
+        assert tree(apps) == before
+    finally:
+        ikoma("run", "sandbox-down", "-e", "remove=true", expect=None)
+
+
 @pytest.mark.parametrize("way", ["resume", "rollback"])
 def test_a_dump_that_was_cut_off_leaves_nothing_behind(tmp_path: Path, way: str) -> None:
     ikoma, backups = Ikoma(tmp_path), Sandbox(tmp_path).root / "backups"
@@ -91,13 +126,7 @@ def test_a_dump_that_was_cut_off_leaves_nothing_behind(tmp_path: Path, way: str)
         rows = "SELECT n, repeat('x', 200) AS t FROM generate_series(1, 400000) n"
         exec_(ikoma, "db.migrate", "appName=shop", f"sql=CREATE TABLE many AS {rows};")
         before = tree(backups)
-        running = started(ikoma, "p.yml")
-        until = time.monotonic() + 60
-        while not (parts := list(backups.glob("*.part"))) or not parts[0].stat().st_size:
-            assert running.poll() is None and time.monotonic() < until, "no dump was seen under way"
-            time.sleep(0.005)
-        running.kill()
-        running.wait()
+        killed_once(ikoma, lambda: any(part.stat().st_size for part in backups.glob("*.part")))
         assert list(backups.glob("*.part"))
         ikoma("runs", way, expect=0)
         found = sorted(path.name.partition("-")[0] + path.suffix for path in backups.iterdir() if path.is_file())

@@ -173,8 +173,11 @@ def test_the_scratch_of_a_killed_restore_is_dropped_and_no_living_one(shop: Shop
         holder.wait()
     shop.call("db.backup", backupName="shop-now.sql")
     _until_gone(shop, holder.pid)
+    early = "shop_verify_0123abcd"  # as of a maker that was killed before it could say what it is
+    databases.create(shop.sandbox.server, early)
     assert shop.call("db.verify_backup").result["rows"] == {"a": 0}
-    assert not databases.exists(shop.sandbox.server, name), "what the killed one left is still there"
+    for each in (name, early):
+        assert not databases.exists(shop.sandbox.server, each), f"what the killed one left is still there: {each}"
 
 
 def _until_gone(shop: Shop, pid: int) -> None:
