@@ -42,6 +42,8 @@ class SecretsKept:
     variables: Mapping[str, Any] = field(default_factory=dict)
     check: bool = False
     diff: bool = False
+    mark: str = ""
+    again: bool = False
     kept: list[str] = field(default_factory=list)
 
     def keep_secret(self, *values: str) -> None:
