@@ -5,29 +5,28 @@
     recalled(tool, hosts, origin, rows) -> Playbook, rows                such a call again, for undoing it
     plan(playbooks, inventory, tools, options) -> list[PlannedStep]      no host touched
 
-Each is imported when it is first asked for: a check needs no more of the engine than its tools. `run` and
-`plan` are these functions; nothing else imports the modules of the same names.
+Each is imported when it is first asked for: a check needs no more of the engine than its tools. No module has the name
+of one of them: importing it would put the module in the place of the function.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .options import Confirm, Options
-    from .plan import PlannedStep, plan
-    from .run import run
+    from .planning import PlannedStep, plan
+    from .running import run
     from .single import call, recalled
     from .standing import Standing
 
 _PLACES = {
     "Confirm": "options",
     "Options": "options",
-    "PlannedStep": "plan",
-    "plan": "plan",
-    "run": "run",
+    "PlannedStep": "planning",
+    "plan": "planning",
+    "run": "running",
     "call": "single",
     "recalled": "single",
     "Standing": "standing",
@@ -39,8 +38,6 @@ __all__ = ["Confirm", "Options", "PlannedStep", "Standing", "call", "plan", "rec
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    importlib.import_module(f".{_PLACES[name]}", __name__)
-    # All names that are known now: importing has put the modules themselves where `run` or `plan` belong.
-    known = {each: sys.modules.get(f"{__name__}.{place}") for each, place in _PLACES.items()}
-    globals().update({each: getattr(place, each) for each, place in known.items() if place is not None})
-    return globals()[name]
+    found = getattr(importlib.import_module(f".{_PLACES[name]}", __name__), name)
+    globals()[name] = found
+    return found

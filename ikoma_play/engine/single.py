@@ -14,7 +14,7 @@ from .locking import Locking
 from .options import Options
 from .prepared import digest
 from .roads import Connect
-from .run import run
+from .running import run
 from .state import Inventory
 
 
