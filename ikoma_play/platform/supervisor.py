@@ -185,6 +185,9 @@ class Supervisor:
 
     def begin(self, name: str) -> None:
         """Start the program and return at once."""
+        if self.state(name) is None:  # a drop that was cut off took it from the daemon, and left its files
+            self._call("reloadConfig")
+            self._call("addProcessGroup", name, accept=("ALREADY_ADDED",))
         self._call("startProcess", name, False, accept=("ALREADY_STARTED",))
 
     def end(self, name: str) -> bool:

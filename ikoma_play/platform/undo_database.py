@@ -232,6 +232,7 @@ def _before_restore(on: Transport, at: str, app_name: str, backup_path: object =
 def _undo_restore(on: Transport, record: Record, undoing: Undoing) -> Outcome:
     app, server = str(record["app"]), Server(on)
     kept.refuse_later(on, record, undoing)
+    databases.sweep(server, app)
     replaced = [name for name in databases.named_after(server, app) if name not in record["others"]]
     if record["existed"] and not replaced:
         return ok(None, f"database {app} is as it was")

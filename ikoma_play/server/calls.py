@@ -21,7 +21,7 @@ from ..platform.api_keys import Key
 from ..spelling import did_you_mean, listed
 from ..tool import Tool
 from . import answers, callers, places
-from .answers import Refusal
+from .answers import Refusal, unreadable
 from .looks import ORIGIN, Looks, as_it_is
 from .parts import Parts
 
@@ -89,6 +89,7 @@ class Calls:
         at = time.time()
         told = _Told(request.on_run)
         refusal: Refusal | None = None
+        unforeseen: Exception | None = None
         host = None
         result: Any = None
         try:
@@ -98,6 +99,8 @@ class Calls:
             result = self._performed(request, host, arguments, told)
         except Refusal as error:
             refusal = error
+        except Exception as error:
+            unforeseen, refusal = error, unreadable("answering")
         seconds = time.perf_counter() - begun
         self.count(request.tool, refusal.code if refusal else "", seconds)
         entry = Entry(
@@ -113,6 +116,8 @@ class Calls:
             at=at,
         )  # fmt: skip
         self.write(entry, request.tool, ran=told.run is not None)
+        if unforeseen is not None:
+            raise unforeseen  # is logged and told where every request is
         if refusal is not None:
             raise refusal
         return {"success": True, "result": result}

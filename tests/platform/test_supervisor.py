@@ -204,3 +204,13 @@ def test_a_daemon_that_hangs_is_replaced(supervisor: Supervisor) -> None:
     os.kill(daemon, signal.SIGSTOP)
     assert supervisor.start(), "the one that hangs was taken for a running one"
     assert not sandboxes.alive(daemon) and supervisor.running()
+
+
+def test_a_program_that_the_daemon_alone_has_forgotten_is_started(supervisor: Supervisor, tmp_path: Path) -> None:
+    """As after a drop that was cut off: its files are there still."""
+    supervisor.start()
+    supervisor.put(python("shop.web", "import time; time.sleep(60)", tmp_path))
+    supervisor._call("removeProcessGroup", "shop.web")
+    assert supervisor.state("shop.web") is None and supervisor.program("shop.web") is not None
+    supervisor.begin("shop.web")
+    wait_for("the program", lambda: (state := supervisor.state("shop.web")) is not None and state.up)
