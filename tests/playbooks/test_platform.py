@@ -62,6 +62,20 @@ def bare(tmp_path_factory: pytest.TempPathFactory, docker_engine: None) -> Itera
         fetching.join()
 
 
+@pytest.fixture(scope="module")
+def engine(bare: BareHost) -> BareHost:
+    """The host with its Docker Engine and the images; tests of one module may run in several processes."""
+    platform(bare, "--tags", "docker")
+    bare.load(postgres_image(), python_image())
+    return bare
+
+
+@pytest.fixture(scope="module")
+def ready(engine: BareHost) -> BareHost:
+    platform(engine)
+    return engine
+
+
 def platform(host: BareHost, *words: str, expect: int = 0) -> Finished:
     return host.ikoma("run", "platform", "-i", "hosts.yml", *words, expect=expect, timeout=PATIENCE)
 
@@ -95,7 +109,6 @@ def test_an_installation_that_is_cut_off_is_completed_by_the_next(bare: BareHost
     runner.communicate()
     platform(bare, "--tags", "docker")
     assert "20.10" in bare.do("docker", "info", "--format", "{{.ServerVersion}}")
-    bare.load(postgres_image(), python_image())
 
 
 @pytest.mark.parametrize(("options", "remedy"), [("size=4k", "Free some disk space"), ("ro", "remount it")])
@@ -111,29 +124,29 @@ def test_a_disk_that_takes_nothing(bare: BareHost, options: str, remedy: str) ->
     assert remedy in told and "/opt/ikoma" in told, told
 
 
-def test_every_box_is_ticked_in_the_end(bare: BareHost) -> None:
-    done = platform(bare)
+def test_every_box_is_ticked_in_the_end(engine: BareHost) -> None:
+    done = platform(engine)
     assert done.text.count("[x]") == 5 and "[ ]" not in done.text, done
     assert f"the key of the server is in {KEY_FILE} on bare" in done.text
     for unit in ("docker", "ikoma-play"):
-        states = bare.do("systemctl", "is-enabled", unit), bare.do("systemctl", "is-active", unit)
+        states = engine.do("systemctl", "is-enabled", unit), engine.do("systemctl", "is-active", unit)
         assert states == ("enabled", "active"), unit
-    preflight = bare.ikoma("run", "preflight", "-i", "hosts.yml")
+    preflight = engine.ikoma("run", "preflight", "-i", "hosts.yml")
     assert preflight.text.count("[x]") == 7, preflight
 
 
-def test_the_key_opens_and_is_seen_in_one_place_only(bare: BareHost) -> None:
-    key = bare.do("cat", KEY_FILE)
+def test_the_key_opens_and_is_seen_in_one_place_only(ready: BareHost) -> None:
+    key = ready.do("cat", KEY_FILE)
     kept = [KEY_FILE, "/opt/ikoma/.env"]
-    assert bare.do("stat", "--format", "%a %U", *kept).split("\n") == ["600 root", "600 root"]
-    assert json.loads(bare.do("python3", "-c", ASK, key, "platform.check"))["healthy"] is True
-    assert bare.do("python3", "-c", ASK, "another", "platform.check") == "401"
-    password = bare.do("sed", "-n", "s/^POSTGRES_PASSWORD=//p", "/opt/ikoma/.env")
-    here = [path for path in (*bare.folder.iterdir(), Path(os.environ["AUDIT_LOG"])) if path.is_file()]
+    assert ready.do("stat", "--format", "%a %U", *kept).split("\n") == ["600 root", "600 root"]
+    assert json.loads(ready.do("python3", "-c", ASK, key, "platform.check"))["healthy"] is True
+    assert ready.do("python3", "-c", ASK, "another", "platform.check") == "401"
+    password = ready.do("sed", "-n", "s/^POSTGRES_PASSWORD=//p", "/opt/ikoma/.env")
+    here = [path for path in (*ready.folder.iterdir(), Path(os.environ["AUDIT_LOG"])) if path.is_file()]
     written = b"".join(path.read_bytes() for path in here)
     assert key and password and b"keys.create" in written
     assert key.encode() not in written and password.encode() not in written
-    there = bare.do("grep", "-rlF", key, "/opt", "/etc", "/var/log", "/var/lib/ikoma", "/srv")
+    there = ready.do("grep", "-rlF", key, "/opt", "/etc", "/var/log", "/var/lib/ikoma", "/srv")
     assert there == KEY_FILE
 
 
@@ -141,37 +154,37 @@ def changed(host: BareHost, *words: str) -> list[str]:
     return platform(host, "--json", *words).steps("changed")
 
 
-def test_the_second_run_changes_nothing(bare: BareHost) -> None:
-    assert changed(bare) == []
-    told = refused(bare, "-e", "docker_least=99.0", "--tags", "docker")
+def test_the_second_run_changes_nothing(ready: BareHost) -> None:
+    assert changed(ready) == []
+    told = refused(ready, "-e", "docker_least=99.0", "--tags", "docker")
     assert "is older than 99.0; it was left alone" in told
 
 
-def test_it_is_the_same_from_the_host_itself(bare: BareHost) -> None:
+def test_it_is_the_same_from_the_host_itself(ready: BareHost) -> None:
     """The program that was installed there brings itself, and finds nothing to do."""
-    given = {name: bare.variables[name] for name in ("postgres_image", "server_packages", "server_pip_args")}
+    given = {name: ready.variables[name] for name in ("postgres_image", "server_packages", "server_pip_args")}
     local = ("env", "IKOMA_STATE=sqlite:/var/lib/ikoma/journal.db", "ikoma-play", "run", "platform")
-    out = bare.do(*local, "-i", "/opt/ikoma/inventory.yml", "--json", "-e", json.dumps(given))
+    out = ready.do(*local, "-i", "/opt/ikoma/inventory.yml", "--json", "-e", json.dumps(given))
     last: dict[str, Any] = json.loads(out.splitlines()[-1])
     assert last["hosts"]["bare"]["changed"] == 0 and last["hosts"]["bare"]["ok"] > 20, last
 
 
-def test_a_server_that_is_killed_comes_back(bare: BareHost) -> None:
-    before = bare.do("systemctl", "show", "--property=MainPID", "--value", "ikoma-play")
-    bare.do("systemctl", "kill", "--signal", "SIGKILL", "ikoma-play")
-    assert bare.ikoma("run", "preflight", "-i", "hosts.yml", "-e", "server=false").text.count("[x]") == 5
+def test_a_server_that_is_killed_comes_back(ready: BareHost) -> None:
+    before = ready.do("systemctl", "show", "--property=MainPID", "--value", "ikoma-play")
+    ready.do("systemctl", "kill", "--signal", "SIGKILL", "ikoma-play")
+    assert ready.ikoma("run", "preflight", "-i", "hosts.yml", "-e", "server=false").text.count("[x]") == 5
     until = time.monotonic() + 60
-    while "401" not in bare.try_to("python3", "-c", ASK, "none", "apps.list"):
-        assert time.monotonic() < until, bare.try_to("journalctl", "-u", "ikoma-play")
+    while "401" not in ready.try_to("python3", "-c", ASK, "none", "apps.list"):
+        assert time.monotonic() < until, ready.try_to("journalctl", "-u", "ikoma-play")
         time.sleep(0.5)
-    assert bare.do("systemctl", "show", "--property=MainPID", "--value", "ikoma-play") not in ("0", before)
+    assert ready.do("systemctl", "show", "--property=MainPID", "--value", "ikoma-play") not in ("0", before)
 
 
-def test_a_compose_file_of_somebody_else_stays(bare: BareHost) -> None:
-    bare.do("sh", "-c", "mkdir -p /opt/other && echo 'services: {}' > /opt/other/docker-compose.yml")
-    told = refused(bare, "-e", "ikoma_env_file=/opt/other/.env", "--tags", "platform")
+def test_a_compose_file_of_somebody_else_stays(ready: BareHost) -> None:
+    ready.do("sh", "-c", "mkdir -p /opt/other && echo 'services: {}' > /opt/other/docker-compose.yml")
+    told = refused(ready, "-e", "ikoma_env_file=/opt/other/.env", "--tags", "platform")
     assert "/opt/other/docker-compose.yml was not written by ikoma-play and was left alone" in told
-    assert bare.do("cat", "/opt/other/docker-compose.yml") == "services: {}"
+    assert ready.do("cat", "/opt/other/docker-compose.yml") == "services: {}"
 
 
 def deploys(host: BareHost) -> None:
