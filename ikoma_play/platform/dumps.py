@@ -245,8 +245,9 @@ def _demand(on: Transport, command: Command, what: str) -> Result:
 
 def sweep(on: Transport, app: str) -> None:
     """Remove what killed runs left behind. Nobody else dumps this application now, which is locked; what is still
-    written of others was touched a moment ago."""
-    stale = ("(", "-mmin", "+60", "-o", "-name", f"{app}-[0-9]*.sql.*", ")")
+    written of others (`app-2` is another one) was touched a moment ago."""
+    named = f"{app}-{'[0-9]' * 8}-{'[0-9]' * 6}.sql.*"  # as `backup_path` names them
+    stale = ("(", "-mmin", "+60", "-o", "-name", named, ")")
     on.run(Command(("find", settings(on).backups_root, "-maxdepth", "1", "-name", f"*{PART}", *stale, "-delete")))
 
 

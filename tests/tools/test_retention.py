@@ -147,6 +147,17 @@ def test_the_rule_keeps_what_a_rollback_needs(shop: Shop) -> None:
     assert shop.call("artifact.prune", **rule).status is Status.OK
 
 
+def test_a_dump_in_the_making_of_another_application_stays(shop: Shop) -> None:
+    backups = shop.backups
+    backups.mkdir(exist_ok=True)
+    dead = backups / "shop-20260101-000000.sql.0123abcd.part"
+    others = [backups / "shop-2-20260101-000000.sql.0123abcd.part", backups / "shop-20.sql.0123abcd.part"]
+    for path in (dead, *others):
+        path.write_text("half")
+    shop.call("db.backup", backupName="shop-now.sql")
+    assert [path.exists() for path in (dead, *others)] == [False, True, True]
+
+
 HOLD = """
 import sys, time
 from ikoma_play.model import Host
