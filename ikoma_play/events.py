@@ -131,7 +131,7 @@ Observer = Callable[[Event], None]
 threads at once: it returns when what was told is where it has to be, such as on the disk."""
 
 
-class HostRecap(Struct, frozen=True):
+class HostRecap(Struct):
     """How many steps came to what on one host; a step counts once, however long its loop."""
 
     ok: int = 0  # includes changed, as Ansible counts

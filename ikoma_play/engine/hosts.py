@@ -14,19 +14,8 @@ from ..model import Node, Position, RoleRef
 from .facts import FactsOnDemand
 
 
-class Tally(Struct):
+class Tally(HostRecap):
     """A host's counts so far."""
-
-    ok: int = 0
-    changed: int = 0
-    skipped: int = 0
-    failed: int = 0
-    unreachable: int = 0
-    rescued: int = 0
-    ignored: int = 0
-    rolled_back: int = 0
-    rollback_failed: int = 0
-    seconds: float = 0.0
 
     @property
     def ran(self) -> int:
