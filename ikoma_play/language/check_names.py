@@ -5,7 +5,6 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct, field
@@ -19,7 +18,7 @@ from .evaluating import is_evaluated
 from .faults import Faults, shown_path
 from .jinja_environment import environment
 from .locating import place_of
-from .template_files import OPTIONS_LINE, about
+from .template_files import ABOUT, OPTIONS_LINE
 from .template_needs import Needs, needs
 from .text import Text, Unsafe, position_of
 from .values import has_template
@@ -224,7 +223,7 @@ class _PlayNames:
             return
         placed = Text(text)
         placed.position = Position(shown_path(path), 1)
-        self._texts(placed, _Scope(placed.position, scope.names | {*about(Path(path)), "template_destpath"}))
+        self._texts(placed, _Scope(placed.position, scope.names | ABOUT))
 
     # --- texts ---
 

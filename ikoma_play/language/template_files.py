@@ -61,6 +61,13 @@ def render_file(templar: Source, path: Path, options: Mapping[str, Any]) -> str:
         raise _failed(*_place(error, path), str(error) or type(error).__name__) from error
 
 
+ABOUT = frozenset(
+    ("template_path", "template_fullpath", "template_host", "template_uid", "template_mtime", "template_run_date",
+     "template_destpath", "ansible_managed")
+)  # fmt: skip
+"""Names that are there in a template file without anybody having set them; the tool adds the third of the paths."""
+
+
 def about(path: Path) -> dict[str, Any]:
     """The variables that Ansible adds for a template file."""
     status = path.stat()

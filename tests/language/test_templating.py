@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ikoma_play.errors import TemplateFailed
+from ikoma_play.language.template_files import ABOUT, about
 from ikoma_play.language.templating import OMIT, Layer, Templar, Variables, has_template, names, needs
 from ikoma_play.language.text import Unsafe, text_at
 from ikoma_play.model import Position
@@ -310,6 +311,10 @@ def test_the_environment_is_looked_up_when_it_is_asked_for(monkeypatch: pytest.M
     monkeypatch.setenv("IKOMA_TEST", "here")
     assert render("{{ lookup('env', 'IKOMA_TEST') }}") == "here"
     assert "IKOMA_TEST" in os.environ
+
+
+def test_what_is_known_of_a_template_file() -> None:
+    assert {*about(Path(__file__)), "template_destpath"} == ABOUT
 
 
 def test_template_files(tmp_path: Path) -> None:
