@@ -185,7 +185,8 @@ def test_a_server_that_is_killed_or_stopped_while_a_step_waits(tmp_path: Path) -
         assert answer(service, alone, True).status == 202
         service.until(lambda: state(service, alone) == "done")
         answers = [each["answer"] for each in get(service, f"/runs/{alone}").data["approvals"]]
-        # A run that is slow to end is killed before it takes its question back: then it is the same one again.
+        # It counts as waiting from the moment it is taken up, by the question that it left: stopped before it has come
+        # to that step again, it leaves it a second time.
         assert answers in (["withdrawn", "yes"], ["yes"])
         assert not verify(service.audit_log).findings
 

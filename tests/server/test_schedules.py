@@ -325,13 +325,15 @@ FAILS = """\
 """
 
 
+def production(url: str) -> dict[str, object]:
+    """The variables of a host whose failures are told to a webhook."""
+    contacts = {"platform": {"webhook": url}}
+    return {"ansible_connection": "local", "ikoma_production": True, "ikoma_contacts": contacts}
+
+
 def test_a_failure_is_told_once_until_it_goes_well_and_everything_shows_it(tmp_path: Path) -> None:
     with webhook() as hook:
-        host = {
-            "ansible_connection": "local",
-            "ikoma_production": True,
-            "ikoma_contacts": {"platform": {"webhook": hook.url}},
-        }
+        host = production(hook.url)
         (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"here": host}}}))
         with serving(**site(tmp_path, FAILS, play("Yearly", "'@yearly'")) | {
             "words": ("--schedules", "times.yml", "-i", "hosts.yml")
@@ -370,11 +372,7 @@ def test_a_failure_is_told_once_until_it_goes_well_and_everything_shows_it(tmp_p
 
 def test_one_that_cannot_even_begin_is_told_once(tmp_path: Path) -> None:
     with webhook() as hook:
-        host = {
-            "ansible_connection": "local",
-            "ikoma_production": True,
-            "ikoma_contacts": {"platform": {"webhook": hook.url}},
-        }
+        host = production(hook.url)
         inventory = {"all": {"hosts": {"one": host, "two": host, "other": {**host, "ikoma_production": False}}}}
         (tmp_path / "hosts.yml").write_text(json.dumps(inventory))
         known = site(tmp_path, play("Tick", '"* * * * * *"')) | {

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ikoma_play.model import Command
 from ikoma_play.transport.ssh import SshTransport
 from tests.parts.sshd import Site, Sshd, servers
 
@@ -39,6 +40,26 @@ def own(site: Site) -> Iterator[Callable[..., Sshd]]:
     yield start
     for server in made:
         server.stop()
+
+
+@pytest.fixture
+def full_disk(box: Sshd) -> Iterator[tuple[SshTransport, str]]:
+    """A file system of 64 KB of the server's own namespace, with a file `kept` that says old, and not a byte more."""
+    on = SshTransport(box.host(user="root"))
+    try:
+        folder = on.run(Command(("mktemp", "-d"))).text
+        on.demand(Command(("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder)))
+        try:
+            on.write(f"{folder}/kept", b"old")
+            on.run(Command(("sh", "-c", 'head -c 1000000 /dev/zero > "$1/filler"', "sh", folder)))
+            yield on, folder
+            assert on.read(f"{folder}/kept") == b"old"
+            assert sorted(entry.path for entry in on.scan(folder)) == [f"{folder}/filler", f"{folder}/kept"]
+        finally:
+            on.demand(Command(("umount", folder)))
+            on.remove(folder)
+    finally:
+        on.close()
 
 
 @pytest.fixture
