@@ -76,6 +76,7 @@ class StepRoad(Transport):
         self.host = inner.host
         self.dry = inner.dry
         self.local = inner.local
+        self.at_once = inner.at_once
         self.detached = detached
         self.env = env
         self.timeout = timeout

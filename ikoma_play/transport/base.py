@@ -80,6 +80,7 @@ class Transport(ABC):
     host: Host
     dry: bool = False
     local: bool = False  # the host is the runner itself: its files, ports and processes are at hand
+    at_once: int = 0  # bytes up to which `put` may do it
     detached: float | None = None  # seconds: a command that is the whole of a step goes on by itself that long
     progress: Callable[[Progress], None] = staticmethod(ignore)
 
@@ -135,7 +136,8 @@ class Transport(ABC):
         """Have a regular file at `path` hold `data`, by the very question that looks at what is there, where the road
         can do that; `mode` as in `write`, of a file that is written.
 
-        None: nothing was done, for what is there is no file, or large, or its directory is missing."""
+        None: nothing was done, for what is there is no file, or large, or its directory is missing, or the data are
+        more than `at_once`."""
         return None
 
     # --- what stands on them ---

@@ -106,6 +106,7 @@ mv -fT -- "$3" "$2" || { rm -f -- "$3"; exit 1; }
 class SshFiles(ScriptedTransport):
     """Files of a host that is reached through shells kept open."""
 
+    at_once = INLINE
     glances: Glances
     who: object  # whose view of the files it is
 
@@ -149,7 +150,7 @@ class SshFiles(ScriptedTransport):
         self._demand("write", path, result)
 
     def put(self, path: str, data: bytes, mode: int | None = None) -> Put | None:
-        if len(data) > INLINE or not self.glances.kept or self.glances.find(self.who, path) is not None:
+        if len(data) > self.at_once or not self.glances.kept or self.glances.find(self.who, path) is not None:
             return None  # what has been looked at already needs no second question
         result = self._small(PUT, path, data, mode)
         kind, _, rest = result.stdout.partition(b"\n")

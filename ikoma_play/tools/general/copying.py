@@ -18,7 +18,6 @@ from ...transport.base import Transport
 from . import undoing
 from .modes import is_absolute, parse_mode
 from .placing import (
-    SHOWN,
     Attributes,
     Manner,
     Mode,
@@ -184,14 +183,15 @@ def template(
 
     asked = Attributes(mode, owner, group).preserving(source.stat().st_mode & 0o7777)
     manner = Manner(backup, validate, force, follow)
-    if not dest.endswith("/"):
+    data = None
+    if on.at_once and not dest.endswith("/"):  # before it is known whether it is a directory
         data = rendered(dest)
         if (done := at_once(on, dest, data, asked, manner, str(source))) is not None:
             return done
-        if not _is_directory(on, dest):
-            return bring(on, dest, data, asked, manner, str(source))
-    dest = posixpath.join(dest, source.name.removesuffix(".j2") if dest.endswith("/") else source.name)
-    return bring(on, dest, rendered(dest), asked, manner, str(source))
+    if dest.endswith("/") or _is_directory(on, dest):
+        dest = posixpath.join(dest, source.name.removesuffix(".j2") if dest.endswith("/") else source.name)
+        data = None  # which may say where it is
+    return bring(on, dest, rendered(dest) if data is None else data, asked, manner, str(source))
 
 
 @tool("assemble", access=Access.ADMIN, changes=True)
@@ -262,12 +262,10 @@ def at_once(
     on: Transport, dest: str, content: bytes | Path, asked: Attributes, manner: Manner, src: str = ""
 ) -> Outcome | None:
     """One small file put in place without looking first, where what is there does not matter; None where it may."""
-    if dest.endswith("/") or manner != Manner() or not is_absolute(asked.mode):
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    if size > on.at_once or dest.endswith("/") or manner != Manner() or not is_absolute(asked.mode):
         return None
-    if isinstance(content, Path):
-        if content.stat().st_size > SHOWN:
-            return None
-        content = content.read_bytes()
+    content = content if isinstance(content, bytes) else content.read_bytes()
     put = on.put(dest, content, None if asked.mode is None else parse_mode(asked.mode, 0))
     if put is None:
         return None

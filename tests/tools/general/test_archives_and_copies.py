@@ -228,3 +228,15 @@ def test_steps_of_a_check_see_what_the_ones_before_would_have_done(folders: tupl
     assert call(folders, "file", on, path=root, state="absent").status is Status.CHANGED
     assert call(folders, "stat", on, path=f"{root}/conf").result["stat"] == {"exists": False}
     assert list(folders[0].iterdir()) == []
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_template_is_rendered_once_wherever_it_goes(folders: tuple[Path, Path], slash: str) -> None:
+    host, runner = folders
+    (host / "sub").mkdir()
+    counted = runner / "counted"
+    (runner / "page.j2").write_text(f"{{{{ lookup('pipe', 'echo x >> {counted}') }}}}{{{{ template_destpath }}}}\n")
+    done = call(folders, "template", src="page.j2", dest=f"{host}/sub{slash}")
+    assert done.status is Status.CHANGED
+    made = host / "sub" / ("page" if slash else "page.j2")
+    assert made.read_text() == f"{made}\n" and counted.read_text() == "x\n"
