@@ -51,17 +51,18 @@ if [ -d "$1" ] && [ ! -L "$1" ]; then echo 'Is a directory' >&2; exit 1; fi
 {_SMALL}
 """
 
-# Compared where it is going. What is no small file there is only looked at; else it says `same`, `old` or `new`, then
-# what the file was like where there was one, its old content, and at the end what the file written now is like.
+# Compared where it is going, while it is looked at. What is no small file there is only looked at; else it says
+# `same`, `old` or `new`, then what the file was like where there was one, its old content, and at the end what the
+# file written now is like.
 PUT = f"""
 export LC_ALL=C
 put=
 if [ -f "$1" ] && [ -r "$1" ] && [ ! -L "$1" ]; then
+  content | cmp -s -- - "$1" &
   s=$(exec stat -c '{STAT_FORMAT}' -- "$1") || exit
   size=${{s#* }}; size=${{size%% *}}
+  wait "$!"; differs=$?
   if [ "$size" -le {INLINE} ]; then
-    differs=1
-    if [ "$size" -eq "$7" ]; then content | cmp -s -- - "$1"; differs=$?; fi
     case $differs in
       0) printf 'same\\n%s\\n' "$s"; exit ;;
       1) put=y; printf 'old\\n%s\\n' "$s"; cat -- "$1" || exit ;;
@@ -170,13 +171,13 @@ class SshFiles(ScriptedTransport):
         return Put(rest[:size], True)
 
     def _small(self, script: str, path: str, data: bytes, mode: int | None) -> Result:
-        """Run a script about small content: that is its function `content`, its seventh argument how long it is."""
+        """Run a script about small content, which is its function `content`."""
         wanted = 0o644 if mode is None else mode
         special = "y" if wanted & ~0o666 else ""
         target, beside, shown = self._places(path, mode)
         above = posixpath.dirname(path) or "."
         script = f"content() {{ printf %b '{escaped(data).decode('ascii')}'; }}\n{script}"
-        return self.run_script(script, target, above, beside, shown, f"{0o777 & ~wanted:o}", special, str(len(data)))
+        return self.run_script(script, target, above, beside, shown, f"{0o777 & ~wanted:o}", special)
 
     def _places(self, path: str, mode: int | None) -> tuple[str, str, str]:
         """Where content is to be, where it is written first, and its mode."""
