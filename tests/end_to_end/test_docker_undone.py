@@ -54,11 +54,11 @@ def fails_and_is_undone(host: DockerHost, step: PlannedStep, source: Path) -> Fi
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The guestbook with a volume and a mounted directory, and a health check that looks often."""
+    """The guestbook with a volume and a mounted directory, and a health check that looks more often."""
     place = tmp_path_factory.mktemp("source") / "first"
     shutil.copytree(GUESTBOOK, place, ignore=shutil.ignore_patterns("__pycache__"))
     compose = place / "docker-compose.yml"
-    text = compose.read_text().replace("interval: 2s", "interval: 200ms")
+    text = compose.read_text().replace("interval: 2s", "interval: 1s")
     text = text.replace("    init: true\n", '    init: true\n    volumes: ["./uploads:/uploads", "things:/things"]\n')
     compose.write_text(text + "\nvolumes:\n  things:\n")
     return place

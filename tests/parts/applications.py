@@ -18,7 +18,7 @@ from ikoma_play.tools import TOOLS
 from ikoma_play.transport.base import Transport
 from ikoma_play.transport.local import LocalTransport
 
-# A small web server with a health check that looks often; {image}, {port} and {more} are filled in.
+# A small web server with a health check; {image}, {port} and {more} are filled in.
 WEB = """\
 services:
   web:
@@ -29,7 +29,7 @@ services:
     ports: ["127.0.0.1:{port}:{port}"]
     healthcheck:
       test: ["CMD", "wget", "-q", "-O-", "http://127.0.0.1:{port}/health"]
-      interval: 200ms
+      interval: 500ms
       timeout: 5s
       retries: 5
 {more}"""

@@ -29,7 +29,7 @@ services:
       - platform
     healthcheck:
       test: ["CMD", "pg_isready", "-h", "127.0.0.1", "-U", "${POSTGRES_USER}"]
-      interval: 1s
+      interval: 3s
       timeout: 5s
       retries: 60
     init: true

@@ -60,7 +60,7 @@ services:
       SAYS: ${SAYS:-hello}
       SICK: ${SICK:-sick}
     ports: ["127.0.0.1:${PORT}:${PORT}"]
-    healthcheck: {test: ["CMD", "python3", "check.py"], interval: 200ms, timeout: 5s, retries: 10, start_period: 2s}
+    healthcheck: {test: ["CMD", "python3", "check.py"], interval: 500ms, timeout: 5s, retries: 10, start_period: 2s}
     restart: unless-stopped
     stop_grace_period: 5s
 """

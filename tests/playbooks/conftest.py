@@ -33,10 +33,10 @@ def git(folder: Path, *words: str) -> None:
 
 
 def make_repository(folder: Path) -> Path:
-    """The guestbook with a quick health check, three tags: v2 brings a column, v3 a migration that breaks half-way."""
+    """The guestbook, looked at more often, in three tags: v2 brings a column, v3 a migration that breaks half-way."""
     shutil.copytree(CHECKOUT / "playbooks/examples/guestbook", folder, ignore=shutil.ignore_patterns("__pycache__"))
     compose = folder / "docker-compose.yml"
-    compose.write_text(compose.read_text().replace("interval: 2s", "interval: 200ms"))
+    compose.write_text(compose.read_text().replace("interval: 2s", "interval: 1s"))
     git(folder, "init", "--quiet", "--initial-branch=main")
     for tag, name, sql in (
         ("v1", "", ""),
