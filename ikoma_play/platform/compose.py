@@ -337,6 +337,7 @@ def _services(declared: Mapping[str, Any], containers: Sequence[Container]) -> l
                 tuple(port for one in own for port in one.ports),
                 finished,
                 "" if worst.health == "healthy" else worst.error or worst.health_output,
+                worst.restarts,
             )
         )
     return found

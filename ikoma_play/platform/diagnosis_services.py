@@ -133,7 +133,7 @@ def _services(app: str, through: Runtime, explained: bool) -> Iterator[Cause]:
         if service.good:
             continue
         log = _log(app, service.name, through)
-        if service.state == "restarting" or (service.state == "exited" and service.exit_code):
+        if _crashes(service):
             yield _crash(service, log)
         elif service.state in ("running", "starting"):
             yield _unhealthy(service, log)
@@ -149,8 +149,15 @@ def _services(app: str, through: Runtime, explained: bool) -> Iterator[Cause]:
             )
 
 
+def _crashes(service: Service) -> bool:
+    """Also one that has just been started again after a crash, and is no better for it yet."""
+    if service.state == "exited":
+        return bool(service.exit_code)
+    return service.state == "restarting" or (service.state == "starting" and service.restarts > 0)
+
+
 def _crash(service: Service, log: str) -> Cause:
-    again = "crashes again and again" if service.state == "restarting" else "crashed"
+    again = "crashed" if service.state == "exited" else "crashes again and again"
     code = "" if service.exit_code is None else f", exit code {service.exit_code}"
     return Cause(
         CONTAINERS,

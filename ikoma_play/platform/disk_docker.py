@@ -1,7 +1,8 @@
 """What Docker keeps on disk, and which of it nothing needs.
 
-An image may go when no container is made from it, running or not, no recorded release names it, and it was built
-here (Compose's label) or has no name any more. Others may be hard to get again, so they stay.
+An image may go when no container is made from it, running or not, no recorded release names it, here or among
+applications that others keep on the same engine, and it was built here (Compose's label) or has no name any more.
+Others may be hard to get again, so they stay.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from msgspec import Struct
 
 from ..errors import IkomaError, StepError
 from ..transport.base import Transport
-from . import application, releases
+from . import application, release_images, releases
 from .disk_use import Use
-from .engine import Engine, engine
+from .engine import Engine, engine, split_name
 
 _BUILT = ("com.docker.compose.image.builder", "com.docker.compose.project")
 _MOST = 10  # items told of one kind
@@ -103,6 +104,7 @@ def prune_build_cache(on: Transport) -> int:
 
 def _images(on: Transport, docker: Engine, usage: Mapping[str, Any]) -> Iterator[Image]:
     used, needed = docker.images_in_use(), _of_releases(on)
+    ours = {release_images.repository(app) for app in application.names(on)}
     for entry in usage.get("Images") or ():
         names = tuple(name for name in entry.get("RepoTags") or () if name != "<none>:<none>")
         labels = entry.get("Labels") or {}
@@ -111,6 +113,8 @@ def _images(on: Transport, docker: Engine, usage: Mapping[str, Any]) -> Iterator
             why = f"container {used[entry['Id']]} is made from it"
         elif entry["Id"] in needed:
             why = f"a release of {needed[entry['Id']]} needs it"
+        elif theirs := [name for name in names if release_images.is_one(name) and split_name(name)[0] not in ours]:
+            why = f"{theirs[0]} keeps a release of an application that is not on this host's list"
         elif names and not any(label in labels for label in _BUILT):
             why = "it was not built here"
         else:

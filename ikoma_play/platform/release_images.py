@@ -17,6 +17,7 @@ from .settings import settings
 
 _REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:_|__|-+)[a-z0-9]+)*")
 _LONGEST_TAG = 128
+_KEPT = "ikoma/"
 
 
 def preload(on: Transport) -> None:
@@ -79,7 +80,7 @@ def forget_others(on: Transport, app: str, releases: Collection[str]) -> list[st
     from .engine import engine, split_name
 
     with engine(on) as docker:
-        found = docker.tags(_repository(app))
+        found = docker.tags(repository(app))
         others = [one for one in found if not any(split_name(one)[1].startswith(id) for id in releases)]
         if not on.dry:
             for one in others:
@@ -94,7 +95,7 @@ def names(on: Transport, app: str) -> list[str]:
     from .engine import engine
 
     with engine(on) as docker:
-        return docker.tags(_repository(app))
+        return docker.tags(repository(app))
 
 
 def take_away(on: Transport, names: Collection[str]) -> None:
@@ -113,14 +114,20 @@ def name(app: str, release: str, service: str) -> str:
     tag = f"{release}-{service}"
     if len(tag) > _LONGEST_TAG:
         tag = f"{release}-{hashlib.sha256(service.encode()).hexdigest()[:12]}"
-    return f"{_repository(app)}:{tag}"
+    return f"{repository(app)}:{tag}"
 
 
-def _repository(app: str) -> str:
+def repository(app: str) -> str:
+    """What all names of the application's images begin with."""
     project = project_name(app)
     if not _REPOSITORY.fullmatch(project):
         project = f"app-{hashlib.sha256(app.encode()).hexdigest()[:12]}"
-    return f"ikoma/{project}"
+    return f"{_KEPT}{project}"
+
+
+def is_one(name: str) -> bool:
+    """Whether the name keeps an image of some application's release."""
+    return name.startswith(_KEPT)
 
 
 def _in_containers(on: Transport) -> bool:

@@ -138,13 +138,15 @@ def test_an_image_that_is_not_there(shop: Shop) -> None:
 
 
 def test_a_service_that_crashes_again_and_again(shop: Shop) -> None:
-    broken = shop.compose.replace("mkdir -p /www", "echo the canary died; exit 3")
+    broken = shop.compose.replace("mkdir -p /www", "echo the canary died; sleep 0.5; exit 3")
     shop.write(broken.replace("    init: true", "    init: true\n    restart: always"))
     shop.compose_up()
     until = time.monotonic() + 30
     while not any(cause["cause"] == "crash-loop" for cause in shop.causes()) and time.monotonic() < until:
         time.sleep(0.2)
-    shop.first("crash-loop", "the canary died", "web")
+    for _ in range(8):  # now waiting to be started again, now started and not healthy yet
+        shop.first("crash-loop", "the canary died", "web", "again and again")
+        time.sleep(0.2)
     shop.write()
     shop.fix("fix-containers")
     assert shop.causes() == []

@@ -135,6 +135,23 @@ def test_a_stopped_application_keeps_the_images_of_its_releases(shop: Applicatio
     shop.call("deploy.up")
 
 
+def test_releases_of_another_list_of_applications_stay(
+    shop: Application, own_engine: OwnEngine, tmp_path: Path
+) -> None:
+    """Two hosts of inventories may be one engine, each with applications of its own."""
+    shop.call("deploy.down")
+    names = own_engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}", f"ikoma/{shop.project}").split()
+    assert len(names) == 2
+    (tmp_path / "elsewhere").mkdir()
+    with application(tmp_path / "elsewhere") as other:
+        prune(other, "images")
+        told = other.call("platform.disk").result["uses"][0]["items"]
+    assert any(f"{names[0]} keeps a release" in item["why"] for item in told), told
+    left = own_engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}", f"ikoma/{shop.project}").split()
+    assert left == names
+    shop.call("deploy.up")
+
+
 def test_a_build_cache_that_fills_the_disk(tmp_path: Path, busybox: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with SmallDisk(tmp_path / "docker", "180m") as place:
         engine = OwnEngine(place / "data")

@@ -307,7 +307,8 @@ def test_a_server_that_stops_lets_runs_finish_their_step(tmp_path: Path) -> None
         os.kill(service.process.pid, signal.SIGTERM)
         stopper = threading.Thread(target=lambda: service.process and service.process.wait())
         stopper.start()
-        time.sleep(0.3)
+        service.until(lambda: any(line["event"] == "stopping" for line in service.lines))
+        time.sleep(0.3)  # in which it tells its runs
         (tmp_path / "marks/go").touch()
         stopper.join(60)
         service.process = None
