@@ -16,7 +16,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -55,17 +55,21 @@ class Dump(Struct, frozen=True):
 
 
 def backup_path(on: Transport, app: str, name: str | None) -> str:
-    """Where a backup of that name lies; without one the application's name and the time make it.
+    """Where a backup of that name lies; without one the application's name and the time make it, the next second that
+    no backup has: unasked none is replaced.
 
     Raises Refused for a name that is more than a file's name."""
-    if name is None:
-        name = f"{app}-{datetime.now(UTC):%Y%m%d-%H%M%S}.sql"
+    folder, when = settings(on).backups_root, datetime.now(UTC)
+    while name is None:
+        made = f"{app}-{when:%Y%m%d-%H%M%S}.sql"
+        name = None if on.exists(posixpath.join(folder, made)) else made
+        when += timedelta(seconds=1)
     if not NAME.fullmatch(name) or name.endswith(_OURS):
         raise Refused(
             f"{name!r} cannot be a backup's name",
             remedy="Use letters, digits, _, - and dots, with no directory, and no .part or .sha256 at the end.",
         )
-    return posixpath.join(settings(on).backups_root, name)
+    return posixpath.join(folder, name)
 
 
 def backup(server: Server, app: str, path: str, mark: str = "", again: bool = False) -> Dump:

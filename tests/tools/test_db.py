@@ -344,6 +344,12 @@ def test_backups_are_listed_with_whose_they_are(filled: App) -> None:
     assert App(filled.sandbox, filled.name[:-2]).call("db.backups").result == [], "another application's were listed"
 
 
+def test_backups_of_one_second_do_not_replace_each_other(filled: App) -> None:
+    made = [filled.call("db.backup").result["backupPath"] for _ in range(4)]
+    assert len(set(made)) == 4 and all(Path(path).exists() for path in made), made
+    assert {entry["backupPath"] for entry in filled.call("db.backups").result} == set(made)
+
+
 @pytest.mark.parametrize("name", ["a.sql.part", "b.sql.sha256"])
 def test_names_that_are_ours_are_refused(filled: App, name: str) -> None:
     with pytest.raises(Refused, match="cannot be a backup's name"):
