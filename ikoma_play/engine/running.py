@@ -50,23 +50,30 @@ def run(
     began = time.perf_counter()
     known = sum(1 for playbook in playbooks for step in _known(playbook, options))
     paths = tuple(book.path for book in playbooks)
-    state.emit(RunStarted(state.id, time.time(), paths, options.check, known, _again(state)))
-    if isinstance(failed := state.observer_error, JournalError):
-        raise UsageError(f"nothing was run: {failed.message}", remedy=failed.remedy, evidence=failed.evidence)
+    with _signals(state):  # from before anybody is told: what says that it runs can be stopped in order
+        state.emit(RunStarted(state.id, time.time(), paths, options.check, known, _again(state)))
+        if isinstance(failed := state.observer_error, JournalError):
+            raise UsageError(f"nothing was run: {failed.message}", remedy=failed.remedy, evidence=failed.evidence)
+        report = _carried_out(state, playbooks, began)
+    if state.observer_error is not None:
+        raise state.observer_error
+    return report
+
+
+def _carried_out(state: RunState, playbooks: Sequence[Playbook], began: float) -> Report:
     interrupted = False
     stopped_by: Failure | None = None
     try:
-        with _signals(state):
-            plays: list[PlayRun] = []
-            for playbook in playbooks:
-                state.enter(str(Path(playbook.path).absolute().parent))
-                if _perform(state, playbook, plays):
-                    break
-            if past is not None and past.undo:
-                _undo(state)
-            else:
-                _expire(state, plays)
-    except Interrupted:
+        plays: list[PlayRun] = []
+        for playbook in playbooks:
+            state.enter(str(Path(playbook.path).absolute().parent))
+            if _perform(state, playbook, plays):
+                break
+        if state.past is not None and state.past.undo:
+            _undo(state)
+        else:
+            _expire(state, plays)
+    except (Interrupted, KeyboardInterrupt):
         interrupted = True
     except IkomaError as error:
         stopped_by = error.failure
@@ -75,8 +82,6 @@ def run(
         state.close()
         report = _report(state, time.perf_counter() - began, interrupted or state.stopping.is_set(), stopped_by)
         state.emit(RunFinished(state.id, time.time(), report))
-    if state.observer_error is not None:
-        raise state.observer_error
     return report
 
 

@@ -126,6 +126,23 @@ def test_a_signal_ends_the_run_after_the_step(number: int, tmp_path: Path) -> No
     assert signal.getsignal(number) is before
 
 
+def test_a_signal_as_soon_as_the_run_is_told_of_stops_it_before_its_first_step(tmp_path: Path) -> None:
+    """Who reads in the journal that it runs may stop it at once."""
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, RunStarted):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    missed: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: missed.append(number))
+    try:
+        ran = play(tmp_path, "- hosts: h1\n  tasks: [{debug: {msg: not here}}]\n", observers=[interrupt])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not missed and ran.report.interrupted
+    assert not ran.finished
+
+
 def test_a_signal_cuts_the_wait_between_retries_short(tmp_path: Path) -> None:
     def interrupt(event: Event) -> None:
         if isinstance(event, StepRetried):
