@@ -7,7 +7,7 @@ Others may be hard to get again, so they stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from ..errors import IkomaError, StepError
 from ..transport.base import Transport
 from . import application, release_images, releases
 from .disk_use import Use
-from .engine import Engine, engine, split_name
+from .engine import Engine, engine
 
 _BUILT = ("com.docker.compose.image.builder", "com.docker.compose.project")
 _MOST = 10  # items told of one kind
@@ -103,8 +103,8 @@ def prune_build_cache(on: Transport) -> int:
 
 
 def _images(on: Transport, docker: Engine, usage: Mapping[str, Any]) -> Iterator[Image]:
-    used, needed = docker.images_in_use(), _of_releases(on)
-    ours = {release_images.repository(app) for app in application.names(on)}
+    apps = application.names(on)
+    used, needed = docker.images_in_use(), _of_releases(on, apps)
     for entry in usage.get("Images") or ():
         names = tuple(name for name in entry.get("RepoTags") or () if name != "<none>:<none>")
         labels = entry.get("Labels") or {}
@@ -113,8 +113,8 @@ def _images(on: Transport, docker: Engine, usage: Mapping[str, Any]) -> Iterator
             why = f"container {used[entry['Id']]} is made from it"
         elif entry["Id"] in needed:
             why = f"a release of {needed[entry['Id']]} needs it"
-        elif theirs := [name for name in names if release_images.is_one(name) and split_name(name)[0] not in ours]:
-            why = f"{theirs[0]} keeps a release of an application that is not on this host's list"
+        elif theirs := release_images.of_others(names, apps):
+            why = f"{theirs} keeps a release of an application that is not on this host's list"
         elif names and not any(label in labels for label in _BUILT):
             why = "it was not built here"
         else:
@@ -122,10 +122,10 @@ def _images(on: Transport, docker: Engine, usage: Mapping[str, Any]) -> Iterator
         yield Image(entry["Id"], names, own, why)
 
 
-def _of_releases(on: Transport) -> dict[str, str]:
+def _of_releases(on: Transport, apps: Iterable[str]) -> dict[str, str]:
     """Image ids of recorded releases, with the application."""
     found: dict[str, str] = {}
-    for app in application.names(on):
+    for app in apps:
         try:
             for release in releases.all_of(on, app):
                 found |= dict.fromkeys(release.images.values(), app)

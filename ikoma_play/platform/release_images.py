@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..transport.base import Transport
@@ -80,7 +80,7 @@ def forget_others(on: Transport, app: str, releases: Collection[str]) -> list[st
     from .engine import engine, split_name
 
     with engine(on) as docker:
-        found = docker.tags(repository(app))
+        found = docker.tags(_repository(app))
         others = [one for one in found if not any(split_name(one)[1].startswith(id) for id in releases)]
         if not on.dry:
             for one in others:
@@ -95,7 +95,7 @@ def names(on: Transport, app: str) -> list[str]:
     from .engine import engine
 
     with engine(on) as docker:
-        return docker.tags(repository(app))
+        return docker.tags(_repository(app))
 
 
 def take_away(on: Transport, names: Collection[str]) -> None:
@@ -114,20 +114,22 @@ def name(app: str, release: str, service: str) -> str:
     tag = f"{release}-{service}"
     if len(tag) > _LONGEST_TAG:
         tag = f"{release}-{hashlib.sha256(service.encode()).hexdigest()[:12]}"
-    return f"{repository(app)}:{tag}"
+    return f"{_repository(app)}:{tag}"
 
 
-def repository(app: str) -> str:
-    """What all names of the application's images begin with."""
+def of_others(names: Iterable[str], apps: Iterable[str]) -> str:
+    """The first of an image's names that keeps it for a release of none of these applications, "" where none does."""
+    from .engine import split_name
+
+    ours = {_repository(app) for app in apps}
+    return next((one for one in names if one.startswith(_KEPT) and split_name(one)[0] not in ours), "")
+
+
+def _repository(app: str) -> str:
     project = project_name(app)
     if not _REPOSITORY.fullmatch(project):
         project = f"app-{hashlib.sha256(app.encode()).hexdigest()[:12]}"
     return f"{_KEPT}{project}"
-
-
-def is_one(name: str) -> bool:
-    """Whether the name keeps an image of some application's release."""
-    return name.startswith(_KEPT)
 
 
 def _in_containers(on: Transport) -> bool:
