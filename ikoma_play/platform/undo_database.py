@@ -184,8 +184,8 @@ SEED = kept.undo("the rows of before come back", _before_seed, _undo_scripts)
 
 def _before_backup(on: Transport, at: str, app_name: str, backup_name: str | None = None) -> dict[str, Any]:
     folder = settings(on).backups_root
-    path = dumps.backup_path(on, app_name, backup_name)
-    replaced = path if backup_name and on.exists(path) else ""
+    path = dumps.backup_path(on, app_name, backup_name) if backup_name else ""  # of itself it replaces none
+    replaced = path if path and on.exists(path) else ""
     beside = [f"{path}.sha256", dumps.record_path(path)] if replaced else []
     record = kept.keep(on, app_name, at, beside, [posixpath.join(folder, ".ikoma"), folder])
     if replaced:
