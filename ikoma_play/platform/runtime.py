@@ -29,7 +29,7 @@ class Service(Struct, frozen=True):
     ports: tuple[str, ...] = ()  # published addresses, "127.0.0.1:8080"
     finished: bool = False  # it ended well, and other services wait for just that
     detail: str = ""  # what its last health check or the engine said, when it is not good
-    restarts: int = 0  # how often the engine has started it again by itself since it was made
+    restarts: int = 0  # how often the engine has started it again by itself; 0 of local processes
 
     @property
     def good(self) -> bool:
