@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import TemplateFailed
-from ..language import lookups
 from ..language.templating import OMIT, Layer, Templar
 from ..model import Loop
 
@@ -28,6 +27,8 @@ def items_of(loop: Loop, templar: Templar) -> list[Any]:
         return [item for item in value if item is not OMIT]
     if value is OMIT or value is None:
         return []
+    from ..language import lookups
+
     terms = value if isinstance(value, list) else [value]
     return lookups.find(templar, loop.kind, terms, {})
 

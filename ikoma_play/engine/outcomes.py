@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from ..errors import CommandFailed, IkomaError, Interrupted, StepError, Unreachable
-from ..language.filters import plain
+from ..language.plain import plain
 from ..model import Failure, Outcome, Position, Status
 
 

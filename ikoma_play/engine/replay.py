@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from ..errors import IkomaError
 from ..journal.past import SKIP, Past, Recorded
-from ..language.jinja_environment import Missing
 from ..language.templating import Templar
 from ..model import Outcome, Status
 from ..tool import INTENDED
@@ -137,6 +136,8 @@ def _without_masks(value: Any, name: str) -> Any:
     if isinstance(value, list):
         return [_without_masks(each, f"{name}[{place}]") for place, each in enumerate(value)]
     if isinstance(value, str) and MASK in value:
+        from ..language.jinja_environment import Missing
+
         return Missing(f"{name} was secret, so the journal does not have it", name=name)
     return value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from ..language.filters import flatten
+from ..language.plain import flatten
 from ..model import Failure, Outcome, Status, Step
 from . import rollback, undoing
 from .calls import Call

@@ -17,8 +17,8 @@ from .faults import Faults
 from .free_form import options, pairs, words
 from .keywords import DIRECTIVES, LEFT_OUT, LEVELS
 from .levels import Level, canonical
-from .text import Entries, position_of, text_at
-from .values import check_variable_names, final, has_template, unknown_keyword, what_it_is
+from .text import Entries, has_template, position_of, text_at
+from .values import check_variable_names, final, unknown_keyword, what_it_is
 
 # What imports take; the parser is all there is of them.
 IMPORTS: dict[str, tuple[str, ...]] = {

@@ -11,7 +11,7 @@ from ..spelling import did_you_mean
 from .contents import Contents
 from .faults import Faults
 from .free_form import unquoted, words
-from .values import has_template
+from .text import has_template
 
 # Tools that read a file of the runner: the argument that names it, and the kind of folder it is looked for in.
 READERS = {

@@ -8,7 +8,7 @@ from ..model import Block, Node, Step
 from ..spelling import did_you_mean
 from .contents import Contents
 from .faults import Faults
-from .values import has_template
+from .text import has_template
 
 
 def check_handlers(contents: Contents, faults: Faults) -> None:

@@ -12,8 +12,7 @@ from . import left_out
 from .contents import Contents
 from .faults import Faults
 from .inventory import Inventory
-from .text import position_of
-from .values import has_template
+from .text import has_template, position_of
 
 _MAKE_HOSTS = ("add_host", "group_by")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
@@ -14,18 +14,15 @@ from ..model import Host, Position, RoleRef, Step
 from ..spelling import did_you_mean, nearest
 from .check_files import file_name, find_file
 from .contents import Contents, Place
-from .evaluating import is_evaluated
 from .faults import Faults, shown_path
-from .jinja_environment import environment
 from .locating import place_of
-from .template_files import ABOUT, OPTIONS_LINE
-from .template_needs import Needs, needs
-from .text import Text, Unsafe, position_of
-from .values import has_template
+from .text import Text, Unsafe, has_template, position_of
 from .variable_files import read_variables
 from .variables import MAGIC
 
-_NO_TEMPLATES = Needs()
+if TYPE_CHECKING:
+    from .template_needs import Needs
+
 _PIECE = re.compile(r"\{\{.*?\}\}")
 # Arguments that are expressions.
 _EXPRESSION_ARGUMENTS = {"assert": "that", "debug": "var"}
@@ -167,7 +164,6 @@ class _PlayNames:
         self.folder = folder
         self.faults = faults
         self.excused = excused
-        self.globals = frozenset(environment().globals)
         self.words: set[str] = set()
         self._followed: set[str] = set()
         self._broken: set[tuple[str, Any]] = set()
@@ -189,7 +185,8 @@ class _PlayNames:
         conditions = [condition for condition in step.when if isinstance(condition, str)]
         guarded = place.names | {"ansible_loop"}
         for condition in conditions:
-            guarded |= self._needs(condition, True, step.position).guarded
+            if (found := self._needs(condition, True, step.position)) is not None:
+                guarded |= found.guarded
         forgiven = place.caught or step.ignore_errors is not False
         for number, condition in enumerate(step.when):
             self._texts(condition, _Scope(step.position, frozenset(guarded), certain=not (number or forgiven)), True)
@@ -210,6 +207,8 @@ class _PlayNames:
             self._template_file(step, scope)
 
     def _template_file(self, step: Step, scope: _Scope) -> None:
+        from .template_files import ABOUT, OPTIONS_LINE
+
         name = file_name(step)
         path = name and (name if os.path.isabs(name) else find_file(step, name, self.folder))
         if not path or not os.path.isfile(path) or any(step.args.get(option) for option in _JINJA_OPTIONS):
@@ -238,18 +237,20 @@ class _PlayNames:
             if isinstance(text, Unsafe) or not (expression or has_template(text)):
                 continue
             wanted = self._needs(text, expression, scope.position)
-            if scope.fatal:
+            if scope.fatal and wanted is not None:
                 for name in sorted(wanted.required - scope.names):
                     self._name(name, text, scope, expression)
 
-    def _needs(self, text: str, expression: bool, position: Any) -> Needs:
+    def _needs(self, text: str, expression: bool, position: Any) -> Needs | None:
+        from .template_needs import needs
+
         try:
             return needs(text, expression)
         except TemplateFailed as error:
             self._template(text, error, position)
         except RecursionError:
             self.faults.add("template", "this template is nested too deeply", text, otherwise=position)
-        return _NO_TEMPLATES
+        return None
 
     def _template(self, text: str, error: TemplateFailed, position: Any) -> None:
         where = position_of(text, position)
@@ -269,6 +270,9 @@ class _PlayNames:
 
     def _name(self, name: str, text: str, scope: _Scope, expression: bool) -> None:
         """Follows a name to what defines it; a fault where nothing does."""
+        from .evaluating import is_evaluated
+        from .jinja_environment import environment
+
         if name in self.known.values:
             if name not in self._followed:
                 self._followed.add(name)
@@ -277,7 +281,7 @@ class _PlayNames:
             return
         if name in MAGIC or name.startswith("ansible_") or not self.known.complete:
             return
-        if name in self.globals or name in self.excused:
+        if name in environment().globals or name in self.excused:
             return
         known = [*self.known.values, *scope.names, *(magic for magic in MAGIC if "_" in magic)]
         remedy = did_you_mean(name, known, f"Define it in the inventory or under vars, or give it with -e {name}=…")
@@ -334,6 +338,8 @@ def _values(step: Step) -> Iterator[Any]:
 
 
 def _is_broken(piece: str) -> bool:
+    from .template_needs import needs
+
     try:
         needs(piece, False)
     except TemplateFailed:

@@ -10,7 +10,7 @@ from ..spelling import did_you_mean, listed
 from .contents import Contents
 from .faults import Faults
 from .role_arguments import options_of, specs_of, wrong_value
-from .values import has_template
+from .text import has_template
 
 
 def check_roles(

@@ -10,8 +10,7 @@ from typing import Any
 from ..tool import Toolbox
 from .faults import Faults, shown_path
 from .reader import Unreadable, read
-from .text import Text
-from .values import has_template
+from .text import Text, has_template
 
 MAX_NESTED = 50  # imports inside imports
 SUFFIXES = ("", ".yml", ".yaml", ".json")

@@ -14,7 +14,7 @@ from ..tool import Toolbox
 from .faults import Faults
 from .playbook import load_role, load_steps
 from .steps import find_steps_file
-from .values import has_template
+from .text import has_template
 
 _ROLE_PARTS = ("tasks_from", "vars_from", "defaults_from", "handlers_from")
 

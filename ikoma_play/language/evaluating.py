@@ -8,7 +8,7 @@ from jinja2 import nodes
 from jinja2.exceptions import TemplateSyntaxError
 
 from .jinja_environment import environment
-from .values import has_template
+from .text import has_template
 
 
 def is_evaluated(name: str, text: str, expression: bool) -> bool:

@@ -14,6 +14,9 @@ from jinja2 import filters as standard
 from . import filters_secret as filters_secret  # each adds its own to the table
 from . import filters_text as filters_text
 from .filter_table import FILTERS, named, wrong
+from .plain import flatten, plain
+
+named("flatten")(flatten)
 
 
 def install(environment: Environment) -> None:
@@ -82,28 +85,6 @@ def type_debug(value: Any) -> str:
 
 
 # --- Data formats ----------------------------------------------------------------------------------
-
-
-def plain(value: Any, moment: Callable[[Any], str] = str) -> Any:
-    """The value made of what JSON knows: our own mappings become dict, tuples and sets lists, and points in time
-    what `moment` makes of them."""
-    if value is None or type(value) in (str, int, float, bool):
-        return value
-    if isinstance(value, Undefined):
-        value._fail_with_undefined_error()
-    if isinstance(value, Mapping):
-        return {str(key): plain(each, moment) for key, each in value.items()}
-    if isinstance(value, (set, frozenset)):
-        return sorted((plain(each, moment) for each in value), key=str)
-    if isinstance(value, (list, tuple)) or (isinstance(value, Iterable) and not isinstance(value, (str, bytes))):
-        return [plain(each, moment) for each in value]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, (int, float)):
-        return value
-    return moment(value) if hasattr(value, "isoformat") else str(value)
 
 
 @named("to_json")
@@ -215,19 +196,6 @@ def items2dict(value: Any, key_name: str = "key", value_name: str = "value") -> 
         return {each[key_name]: each[value_name] for each in value}
     except (KeyError, TypeError) as error:
         raise wrong(f"items2dict: every item needs {key_name!r} and {value_name!r}") from error
-
-
-@named("flatten")
-def flatten(value: Any, levels: int | None = None, skip_nulls: bool = True) -> list[Any]:
-    flat: list[Any] = []
-    for each in value:
-        if each in (None, "None", "null") and skip_nulls:
-            continue
-        if isinstance(each, (list, tuple)) and levels != 0:
-            flat.extend(flatten(each, None if levels is None else levels - 1, skip_nulls))
-        else:
-            flat.append(each)
-    return flat
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

@@ -8,8 +8,7 @@ from collections.abc import Container, Iterator
 
 from ..model import Position
 from .faults import Faults
-from .text import Entries, text_at
-from .values import has_template
+from .text import Entries, has_template, text_at
 
 
 def words(line: str) -> Iterator[tuple[int, int]]:

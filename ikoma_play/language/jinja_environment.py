@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from jinja2.exceptions import UndefinedError
@@ -13,8 +12,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
 from ..errors import TemplateFailed
-
-Find = Callable[[str, str], Path]  # kind (files, templates, …) and name → a file of the runner
+from .text import OMIT, Find
 
 
 class Source(Protocol):
@@ -25,16 +23,6 @@ class Source(Protocol):
 
     @property
     def variables(self) -> Mapping[str, Any]: ...
-
-
-class Omit:
-    """The value of `omit`: an argument that has it is as if it were not written."""
-
-    def __repr__(self) -> str:
-        return "omit"
-
-
-OMIT = Omit()
 
 
 class UndefinedVariable(UndefinedError):

@@ -17,9 +17,10 @@ from ..errors import IkomaError, TemplateFailed
 from ..spelling import did_you_mean
 from . import left_out, lookups_files
 from . import lookups_password as lookups_password  # adds its own to the table
-from .filters import flatten, subelements
+from .filters import subelements
 from .host_patterns import choose
 from .lookup_table import Asker, named
+from .plain import flatten
 
 LOOKUPS = lookups_files.LOOKUPS
 

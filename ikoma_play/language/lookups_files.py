@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import IkomaError, TemplateFailed
-from .filters import flatten
 from .filters_text import files_like
 from .keywords import TEMPLATE_OPTIONS
 from .lookup_table import LOOKUPS, Asker, named
+from .plain import flatten
 from .text import Revealed
 
 

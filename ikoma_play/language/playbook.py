@@ -17,8 +17,8 @@ from .levels import Level
 from .roles import RoleReader, RoleUse
 from .schedules import ScheduleReader
 from .steps import StepReader, find_steps_file
-from .text import Entries, position_of
-from .values import has_template, keyword_values, what_it_is
+from .text import Entries, has_template, position_of
+from .values import keyword_values, what_it_is
 
 # Keywords of a play that are neither fields of Play nor parts of it, kept for whoever asks.
 _KEPT = ("gather_subset", "gather_timeout")

@@ -15,7 +15,7 @@ from ..spelling import did_you_mean, listed
 from .composing import main_file
 from .faults import Faults
 from .reader import Unreadable, read
-from .values import has_template
+from .text import has_template
 
 _TRUE = frozenset(("y", "yes", "on", "1", "true", "t", "1.0"))
 _FALSE = frozenset(("n", "no", "off", "0", "false", "f", "0.0"))

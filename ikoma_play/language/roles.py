@@ -19,8 +19,8 @@ from .keywords import LEVELS, ROLE
 from .levels import Level
 from .role_arguments import options_of, specs_of, without_templates
 from .steps import StepReader
-from .text import Entries, position_of
-from .values import check_variable_names, has_template, keyword_values, said_no, what_it_is
+from .text import Entries, has_template, position_of
+from .values import check_variable_names, keyword_values, said_no, what_it_is
 
 # Keys of a role's entry in `dependencies` that say where to install it from, not how to use it.
 _INSTALLATION = frozenset(("src", "scm", "version", "galaxy_info"))

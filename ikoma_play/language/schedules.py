@@ -14,8 +14,8 @@ from typing import Any
 from ..model import Schedule
 from .faults import Faults
 from .keywords import LEVELS, SCHEDULE
-from .text import Entries, position_of
-from .values import has_template, keyword_values
+from .text import Entries, has_template, position_of
+from .values import keyword_values
 
 NICKNAMES = {
     "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",

@@ -11,8 +11,8 @@ from .calls import Call, find_call
 from .composing import Reading, Unreadable, first_file
 from .keywords import BLOCK, HANDLER, LOOP_CONTROL, STEP
 from .levels import Level
-from .text import Entries, position_of
-from .values import AUTO, has_template, keyword_values, what_it_is
+from .text import Entries, has_template, position_of
+from .values import AUTO, keyword_values, what_it_is
 
 # What an import cannot have, since there is nothing left of it when the run starts.
 _NOT_ON_IMPORTS = ("loop", "loop_control", "register", "until", "retries", "failed_when", "changed_when", "async")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 import jinja2
 from jinja2 import nodes
@@ -16,26 +14,8 @@ from ..errors import TemplateFailed
 from ..spelling import nearest
 from . import left_out
 from .jinja_environment import ended, environment
-from .text import RevealedValue, Unsafe, Vaulted
 
 VALUE = "__value"  # where a template that is one expression leaves its value
-_DELIMITERS = ("{{", "{%", "{#")
-
-
-def has_template(value: Any) -> bool:
-    """Whether there is something to render in a value."""
-    if isinstance(value, str):
-        return (
-            "{" in value
-            and any(mark in value for mark in _DELIMITERS)
-            and not isinstance(value, (Unsafe, RevealedValue))
-        )
-    if isinstance(value, Mapping):
-        return any(has_template(each) for pair in value.items() for each in pair)
-    if isinstance(value, (list, tuple)):
-        return any(map(has_template, value))
-    return isinstance(value, Vaulted)
-
 
 _REMEDIES = {
     "unexpected '='": "A comparison is written ==.",

@@ -13,7 +13,8 @@ from msgspec import Struct
 from ..errors import TemplateFailed
 from .jinja_environment import environment
 from .lookups import known
-from .template_compiling import has_template, offset_of, parsed, parsed_expression, syntax_failed
+from .template_compiling import offset_of, parsed, parsed_expression, syntax_failed
+from .text import has_template
 
 
 class Needs(Struct, frozen=True):

@@ -3,39 +3,19 @@
 A text that is one whole `{{ … }}` gives the value of its expression, whatever its type; every other
 text gives text, so that "1.10" never becomes 1.1. What a template gives is final: it is not rendered
 again, and neither is anything that came from a host, so output with `{{` in it stays output.
+
+Jinja2 itself is loaded with the first template.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import jinja2
-from jinja2.utils import missing
-
-from ..errors import IkomaError, TemplateFailed
-from ..model import EMPTY, Position
-from ..spelling import nearest
-from .jinja_environment import (
-    OMIT,
-    TEMPLAR,
-    VIEWS,
-    Find,
-    Missing,
-    Omit,
-    UndefinedInValue,
-    UndefinedVariable,
-    ended,
-    environment,
-)
-from .template_compiling import VALUE, compiled, compiled_expression, has_template, offset_of
-from .template_files import about, render_file
-from .template_needs import Needs, names, needs
-from .text import Revealed, RevealedValue, Vaulted
-
-_LISTED: tuple[type[Any], ...] = (tuple, *VIEWS)
-
+from ..errors import TemplateFailed
+from ..model import EMPTY
+from .text import OMIT, Find, Omit, Revealed, RevealedValue, Vaulted, has_template
 
 # --- Variables -------------------------------------------------------------------------------------
 
@@ -173,7 +153,7 @@ class Templar:
         if isinstance(value, str):
             if not has_template(value):
                 return value
-            rendered = self._text(value)
+            rendered = self._rendered(value)
             return Revealed(rendered) if isinstance(value, Revealed) and isinstance(rendered, str) else rendered
         if isinstance(value, Mapping):
             return {self.render(key): self.render(each) for key, each in value.items()}
@@ -205,11 +185,15 @@ class Templar:
 
         `options` are the environment's (trim_blocks, newline_sequence, variable_start_string …).
         Raises TemplateFailed with the position inside the file."""
+        from .template_files import about, render_file
+
         return render_file(self.knowing({**about(path), **self.extra}), path, options)
 
     def evaluate(self, expression: str) -> Any:
         """The value of a bare expression, as `when` and `until` are written."""
-        return self._run(compiled_expression(expression), expression)
+        from .rendering import evaluated
+
+        return evaluated(self, expression)
 
     def test(self, condition: Any) -> bool:
         """Whether a condition holds: a bare expression, a boolean, a list (all must hold), or text with templates.
@@ -228,7 +212,7 @@ class Templar:
 
     def _test_rendered(self, condition: str) -> bool:
         self.variables.touched_foreign = False
-        value = self._text(condition)
+        value = self._rendered(condition)
         if not isinstance(value, str):
             return bool(value)
         word = value.strip().lower()
@@ -244,57 +228,10 @@ class Templar:
             )
         return bool(self.evaluate(value))
 
-    def _text(self, text: str) -> Any:
-        whole, before, after = compiled(text)
-        value = self._run(whole, text)
-        if isinstance(value, (Mapping, list)) or not (before or after or text.endswith("\n")):
-            return value
-        return ended(text, f"{before}{'' if value is None else value}{after}")
+    def _rendered(self, text: str) -> Any:
+        from .rendering import rendered
 
-    def _run(self, template: jinja2.Template, text: str) -> Any:
-        context = template.new_context({TEMPLAR: self}, shared=True)
-        try:
-            printed = "".join(template.root_render_func(context))
-            value: Any = context.vars.get(VALUE, printed)
-            if isinstance(value, Missing):
-                value._fail_with_undefined_error()
-        except UndefinedVariable as error:
-            self._undefined(error, text)
-        except IkomaError as error:
-            if error.position is None:
-                error.position = getattr(text, "position", None)
-            if isinstance(error, TemplateFailed) and not error.evidence:
-                error.evidence = text
-            raise
-        except Exception as error:
-            raise _failed(text, str(error) or type(error).__name__, offset_of(text, None)) from error
-        return list(value) if isinstance(value, _LISTED) else value
-
-    def _undefined(self, error: UndefinedVariable, text: str) -> NoReturn:
-        if error.name is not None and error.obj is missing:
-            message = str(error.message).replace("is undefined", "is not defined")
-            near = nearest(str(error.name), self.variables)
-        else:
-            message = str(error.message)
-            near = nearest(str(error.name), error.obj if isinstance(error.obj, Mapping) else ())
-        remedy = f"Did you mean {near!r}?" if near else "Define it, or give it a value with `| default(…)`."
-        raise _failed(text, message, offset_of(text, error.name), remedy, UndefinedInValue) from error
+        return rendered(self, text)
 
 
-def _failed(
-    text: str, message: str, offset: int, remedy: str = "", kind: type[TemplateFailed] = TemplateFailed
-) -> TemplateFailed:
-    """The error with the line of the text it is in and a caret under the place."""
-    line = text[: max(offset, 0)].count("\n")
-    shown = text.split("\n")[line] if text else ""
-    evidence = text.strip("\n")
-    if offset >= 0:
-        evidence = f"{shown}\n{' ' * (offset - (text.rfind(chr(10), 0, offset) + 1))}^"
-    position: Position | None = getattr(text, "position", None)
-    return kind(message, remedy=remedy, evidence=evidence, position=position)
-
-
-__all__ = [
-    "OMIT", "Find", "Layer", "Named", "Needs", "Omit", "Templar", "TemplateFailed", "UndefinedInValue",
-    "UndefinedVariable", "Variables", "environment", "has_template", "names", "nearest", "needs",
-]  # fmt: skip
+__all__ = ["OMIT", "Find", "Layer", "Named", "Omit", "Templar", "TemplateFailed", "Variables", "has_template"]

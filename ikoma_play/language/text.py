@@ -6,7 +6,8 @@ null are plain and lie where their key lies. Values that were not read from a fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..model import Position
@@ -78,6 +79,32 @@ class Vaulted:
 
     def __repr__(self) -> str:
         return "Vaulted(…)"
+
+
+class Omit:
+    """The value of `omit`: an argument that has it is as if it were not written."""
+
+    def __repr__(self) -> str:
+        return "omit"
+
+
+OMIT = Omit()
+Find = Callable[[str, str], Path]  # kind (files, templates, …) and name → a file of the runner
+
+
+def has_template(value: Any) -> bool:
+    """Whether there is still something to render in a value."""
+    if isinstance(value, str):
+        return (
+            "{" in value
+            and ("{{" in value or "{%" in value or "{#" in value)
+            and not isinstance(value, (Unsafe, RevealedValue))
+        )
+    if isinstance(value, Mapping):
+        return any(has_template(each) for pair in value.items() for each in pair)
+    if isinstance(value, (list, tuple)):
+        return any(map(has_template, value))
+    return isinstance(value, Vaulted)
 
 
 def text_at(value: str, position: Position | None) -> str:

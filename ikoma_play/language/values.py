@@ -10,7 +10,7 @@ from ..spelling import did_you_mean
 from . import left_out
 from .faults import Faults
 from .keywords import LEFT_OUT, LEVELS, Keyword, Kind
-from .text import Entries, Items, RevealedValue, Unsafe, Vaulted
+from .text import Entries, Items, Vaulted, has_template
 
 _TRUE = frozenset(("yes", "on", "true", "1", "y", "t"))
 _FALSE = frozenset(("no", "off", "false", "0", "n", "f"))
@@ -23,17 +23,6 @@ STRATEGIES = {"linear": "linear", "free": "free", "host_pinned": "free"}
 _LARGEST = 10**12
 AUTO = "auto"  # rollback: auto
 ORDERS = ("inventory", "reverse_inventory", "sorted", "reverse_sorted", "shuffle", "random")
-
-
-def has_template(value: Any) -> bool:
-    """Whether there is still something to render in a value."""
-    if isinstance(value, str):
-        return ("{{" in value or "{%" in value or "{#" in value) and not isinstance(value, (Unsafe, RevealedValue))
-    if isinstance(value, Mapping):
-        return any(has_template(key) or has_template(entry) for key, entry in value.items())
-    if isinstance(value, (list, tuple)):
-        return any(map(has_template, value))
-    return isinstance(value, Vaulted)
 
 
 def final(value: Any) -> bool:

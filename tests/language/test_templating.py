@@ -10,7 +10,8 @@ import pytest
 
 from ikoma_play.errors import TemplateFailed
 from ikoma_play.language.template_files import ABOUT, about
-from ikoma_play.language.templating import OMIT, Layer, Templar, Variables, has_template, names, needs
+from ikoma_play.language.template_needs import names, needs
+from ikoma_play.language.templating import OMIT, Layer, Templar, Variables, has_template
 from ikoma_play.language.text import Unsafe, text_at
 from ikoma_play.model import Position
 
