@@ -48,7 +48,11 @@ while sleep {seconds} && [ -d "/proc/$$" ] && [ -d "/proc/$ikoma_p" ]; do :; don
 [ -d "/proc/$$" ] || exit; read -r ikoma_i ikoma_r < /proc/self/stat
 {ending}
 kill -KILL "$$" ) & ikoma_g=$!; trap 'kill "$ikoma_g"' EXIT; fi
-printf '\\036{mark};' >&6; printf '\\036{mark}%s\\n' "$$"
+ikoma_end() {{ printf '\\036%s;' "$1" >&6; printf '\\036%s%s\\n' "$1" "$ikoma_c"; }}
+ikoma_ready() {{ while read -r ikoma_t <&8; do :; done; printf '\\036%sready\\n' "$1"; }}
+ikoma_t=; if [ "${{BASH_VERSION-}}" ]; then unset SHLVL; set -m; case $- in *m*) ikoma_t=jobs;; esac; set +m; fi
+ikoma_job() {{ set -m; ( exec 8<&- 6>&-; ikoma_do ) </dev/null 2>&6 9>$ikoma_o & set +m; wait "$!"; }}
+printf '\\036{mark};' >&6; printf '\\036{mark}%s %s\\n' "$$" "$ikoma_t"
 """
 GUARDING = 3  # seconds after which the guard looks again
 
@@ -78,8 +82,8 @@ def prelude(mark: str) -> bytes:
 class Frame:
     """One command, or a script with the command's argv as arguments, made ready for the shell.
 
-    `text` is what is sent; `streamed` says that standard input follows after the shell has said `go`,
-    and that the shell ends with the command."""
+    `streamed` says that standard input follows after the shell has said `go`, and that the shell ends with the
+    command; `alone`, that a program runs and nothing else, for which job control is quickest."""
 
     def __init__(self, command: Command, streamed: bool = False, script: str = "") -> None:
         self.nonce = token_hex(16)
@@ -87,33 +91,33 @@ class Frame:
         self.go = self.mark + b"go\n"
         self.ready = self.mark + b"ready\n"
         self.streamed = streamed
-        self.text = self._composed(_body(command, self.nonce, script), command)
+        self.alone = not script and not streamed and command.stdin is None
+        self._command, self._script = command, script
 
-    def _composed(self, body: str, command: Command) -> bytes:
-        """The frame: the command in a subshell, its exit code, the marks."""
-        running = f"( exec 8<&- 6>&-; {body} ) 2>&6 9>$ikoma_o"
-        after = "" if command.stdout_to is None else f"sync -- {quoted(command.stdout_to)} 2>/dev/null; "
+    def text(self, grouping: bool = False) -> bytes:
+        """What is sent: the command in a subshell, its exit code, the marks. `grouping`: the shell has job control."""
+        command = self._command
+        grouping = grouping and self.alone
+        body = _body(command, self.nonce, self._script, "--" if grouping else "$ikoma_s")
+        running = f"( exec 8<&- 6>&-; {body} ) 2>&6 9>$ikoma_o".encode("utf-8", "surrogateescape")
+        opening, closing = "", f"ikoma_ready {self.nonce}"
         if self.streamed:
             opening, closing = f"printf '\\036{self.nonce}go\\n'; ", "exit"
-        else:
-            # Reading ends at once, unless something stays behind that still has the command's streams.
-            opening = ""
-            closing = f"while read -r ikoma_t <&8; do :; done; printf '\\036{self.nonce}ready\\n'"
-        ending = f"printf '\\036{self.nonce};' >&6; printf '\\036{self.nonce}%s\\n' \"$ikoma_c\""
-        encoded = running.encode("utf-8", "surrogateescape")
-        if self.streamed:
-            pass
+        elif grouping:
+            running = f"ikoma_do() {{ {body}; }}; ikoma_job".encode("utf-8", "surrogateescape")
         elif command.stdin is None:
-            encoded += b" </dev/null"
+            running += b" </dev/null"
         else:
             assert isinstance(command.stdin, bytes)
-            encoded = b"printf %b '" + escaped(command.stdin) + b"' | " + encoded
-        tail = f"; ikoma_c=$?; {after}{ending}; {closing}; }}\n"
-        return b"{ " + opening.encode() + encoded + tail.encode("utf-8", "surrogateescape")
+            running = b"printf %b '" + escaped(command.stdin) + b"' | " + running
+        after = "" if command.stdout_to is None else f"sync -- {quoted(command.stdout_to)} 2>/dev/null; "
+        tail = f"; ikoma_c=$?; {after}ikoma_end {self.nonce}; {closing}; }}\n"
+        return b"{ " + opening.encode() + running + tail.encode("utf-8", "surrogateescape")
 
 
-def _body(command: Command, nonce: str, script: str) -> str:
-    """What runs in the subshell: the command takes its place, or it runs the script with the command's arguments."""
+def _body(command: Command, nonce: str, script: str, by: str) -> str:
+    """What runs in the subshell: the command takes its place, started `by` something, or it runs the script with the
+    command's arguments."""
     parts = []
     if command.cwd is not None:
         told = f"printf '\\036{nonce}cd;' >&2; exit {NO_DIRECTORY}"
@@ -124,7 +128,7 @@ def _body(command: Command, nonce: str, script: str) -> str:
         parts.append(f"( umask 077; : > {file} ) || {{ {told}; }}; exec > {file}")
     parts += exports(command.env)
     words = " ".join(quoted(word) for word in command.argv)
-    parts.append(f"set -- {words}\n{script.strip()}\n" if script else f"exec $ikoma_s {words}")
+    parts.append(f"set -- {words}\n{script.strip()}\n" if script else f"exec {by} {words}")
     return "; ".join(parts)
 
 

@@ -50,11 +50,17 @@ class _Wake(threading.Event):
 
 
 class Shell:
-    """`patience` is called whenever nothing came for `interval` seconds; it raises when nothing will."""
+    """`patience` is called whenever nothing came for `interval` seconds; it raises when nothing will.
 
-    def __init__(self, channel: Channel, patience: Callable[[], None], interval: float) -> None:
+    `for_programs`: it was started for commands that are a program and nothing else."""
+
+    def __init__(
+        self, channel: Channel, patience: Callable[[], None], interval: float, for_programs: bool = False
+    ) -> None:
         self.channel = channel
+        self.for_programs = for_programs
         self.pid = 0
+        self.grouping = False  # whether it has said that it gives programs their process groups, by job control
         self.usable = True
         self.beside: Channel | None = None  # what has to stay open as long as it does
         self.killed = False  # somebody ended what runs in it
@@ -93,8 +99,9 @@ class Shell:
                 raise ShellGone(False, said, started=False)
             before = [scanner.feed(data) for scanner, data in zip(self._hearing, more, strict=True)]
             said = _added(said, (before[0], before[1]))
-        number, _, rest = out.partition(b"\n")
-        self.pid = int(number)
+        line, _, rest = out.partition(b"\n")
+        number, _, able = line.partition(b" ")
+        self.pid, self.grouping = int(number), able == b"jobs"
         self._hearing = None
         self._back = rest, err[1:]
 
@@ -119,7 +126,7 @@ class Shell:
         self, frame: Frame, stdin: bytes | BinaryIO | None = None, watch: Callable[[bytes], None] | None = None
     ) -> Exchange:
         """Send a frame on its way."""
-        self.send(frame.text)
+        self.send(frame.text(self.grouping))
         self._awaited = frame.ready
         return Exchange(self, frame, stdin, watch)
 

@@ -6,6 +6,7 @@ files goes through commands, one each.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from .ssh_shells import Shells
 from .ssh_tunnel import tunnel
 
 AFTER_KILL = 3.0  # seconds that the last output of a killed command is waited for
-SETSID_SAYS = b"setsid: failed to execute "
+NOT_STARTED = re.compile(rb"setsid: failed to execute |main: line \d+: ")  # setsid, or bash in a function of ours
 
 _jumps = Jumps()  # hosts behind the same jump host share the connection to it
 
@@ -96,7 +97,7 @@ class SshTransport(SshFiles):
         self, frame: Frame, command: Command, on_output: Callable[[bytes], None] | None
     ) -> tuple[Exchange, bool]:
         """The exchange when it is over, and whether somebody has ended the command. Raises ShellGone."""
-        shell = self._shells.take()
+        shell = self._shells.take(frame.alone)
         try:
             until = None if command.timeout is None else time.monotonic() + command.timeout
             exchange = shell.start(frame, command.stdin, on_output)
@@ -155,7 +156,7 @@ class SshTransport(SshFiles):
         if trouble == "to" and result.exit_code == NO_FILE:
             assert command.stdout_to is not None
             self._demand("write", command.stdout_to, result)
-        if result.exit_code in (126, 127) and result.stderr.startswith(SETSID_SAYS):
+        if result.exit_code in (126, 127) and NOT_STARTED.match(result.stderr):
             return replace(result, stderr=_not_started(command.argv[0], result.stderr))
         return result
 
@@ -199,6 +200,6 @@ class _AsUser(SshTransport):
 def _not_started(name: str, said: bytes) -> bytes:
     """What a shell would have said, in place of the program that gives each command a session of its own."""
     cause = said.rpartition(b": ")[2].strip().decode("utf-8", "replace")
-    if cause == "No such file or directory":
+    if cause in ("No such file or directory", "not found"):
         return f"{name}: command not found\n".encode()
     return f"{name}: cannot be executed: {cause}\n".encode()

@@ -14,6 +14,9 @@ from .shelled import SOMEWHERE
 
 METHODS = ("sudo", "su", "doas")
 SHELL = "/bin/sh"
+# For programs: bash gives each a process group by its job control, for which other shells need a terminal. For scripts
+# the host's sh is mostly quicker. Every login shell understands the line.
+PROGRAMS = f"test -x /bin/bash && exec /bin/bash --posix --norc; exec {SHELL}"
 
 
 class Identity(Struct, frozen=True):
@@ -32,13 +35,14 @@ class Identity(Struct, frozen=True):
         """Whether the password is asked for on a terminal and nowhere else."""
         return self.method == "doas" and self.password is not None
 
-    def line(self, mark: str, prompt: str) -> str:
+    def line(self, mark: str, prompt: str, for_programs: bool = False) -> str:
         """What the login shell is asked to run; no secret is in it. Raises StepError."""
+        start = PROGRAMS if for_programs else f"exec {SHELL}"
         if not self.user:
-            return f"exec {SHELL}"
+            return start
         user = shlex.quote(self.user)
         flags = [flag for flag in _flags(self.flags) if flag not in ("-n", "-S")]
-        first = f"{SOMEWHERE}; printf {mark}; exec {SHELL}"
+        first = f"{SOMEWHERE}; printf {mark}; {start}"
         if self.method == "sudo":
             asking = ["-n"] if self.password is None else ["-S", "-p", prompt]
             return shlex.join(["exec", "sudo", *(flags or ["-H"]), *asking, "-u", self.user, "--", SHELL, "-c", first])

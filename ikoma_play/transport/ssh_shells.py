@@ -21,6 +21,7 @@ from .ssh_wire import Wire
 KEPT_IDLE = 4  # sshd lets 10 sessions be open on a connection; others may need some
 WAIT_FOR_SESSION = 60.0  # seconds that a command waits for another one's session when no more may be opened
 KILLING_SECONDS = 15.0
+FEW = 4  # programs, or scripts, for which no shell of their kind is worth its start
 FREEING = 5.0  # seconds in which a host has noticed that a session was given back
 
 
@@ -35,14 +36,15 @@ class Shells:
         self._changed = threading.Condition()
         self._opening = 0
         self._closed = False
+        self._strange = 0  # how many found no shell of their kind
         self._freed = 0.0  # when another user's idle shell was last given up for one of ours
         connection.users.append(self)
 
-    def take(self) -> Shell:
+    def take(self, for_programs: bool = False) -> Shell:
         """A shell that is ready, a new one where none is. Raises Unreachable, StepError."""
         until = time.monotonic() + WAIT_FOR_SESSION
         while True:
-            shell = self._taken_idle() or self._opened(until)
+            shell = self._taken_idle(for_programs) or self._opened(until, for_programs)
             if shell is not None:
                 with self._changed:
                     self._busy.add(shell)
@@ -81,18 +83,29 @@ class Shells:
 
     # --- how ---
 
-    def _taken_idle(self) -> Shell | None:
+    def _taken_idle(self, for_programs: bool) -> Shell | None:
         while True:
             with self._changed:
-                if not self._idle:
-                    return None
-                shell = self._idle.pop()
+                shell = self._best(for_programs)
+            if shell is None:
+                return None
             if shell.clean():
                 return shell
             shell.close()
             # It waits for what its command left behind, and must not stay just for that.
             if shell.pid and shell.connected:
                 self._with_another(Command(("kill", "-KILL", str(shell.pid))), KILLING_SECONDS)
+
+    def _best(self, for_programs: bool) -> Shell | None:
+        """An idle shell of the kind; of the other one as long as few have asked for what is not there."""
+        for shell in reversed(self._idle):
+            if shell.for_programs is for_programs:
+                self._idle.remove(shell)
+                return shell
+        if not self._idle or self._strange == FEW:
+            return None
+        self._strange += 1
+        return self._idle.pop()
 
     def _with_another(self, command: Command, seconds: float) -> bool:
         """Run something in a shell of its own, whatever comes of it; False where the host allows no further one."""
@@ -108,13 +121,14 @@ class Shells:
                 self.give_back(shell)
         return True
 
-    def _opened(self, until: float) -> Shell | None:
+    def _opened(self, until: float, for_programs: bool) -> Shell | None:
         """A new shell; None where the host allows no more and another one has come back meanwhile."""
         with self._changed:
             self._opening += 1
         try:
-            return self._open()
+            return self._open(for_programs)
         except paramiko.ChannelException as error:
+            self._strange = -1  # the host has no room for two kinds: whatever is there will do
             if self._freed_another():
                 time.sleep(0.02)
                 return None
@@ -154,17 +168,17 @@ class Shells:
         finally:
             self._opening += 1
 
-    def _open(self) -> Shell:
+    def _open(self, for_programs: bool = False) -> Shell:
         settings = self.connection.settings
         wire, channel = self.connection.session()
         timeouts = settings.timeouts
-        shell = Shell(channel, self.connection.watch(wire), timeouts.alive)
+        shell = Shell(channel, self.connection.watch(wire), timeouts.alive, for_programs)
         door, prompt, start = new_mark("in"), new_mark("asks:"), token_hex(16)
         try:
             if self.identity.by_terminal:
                 self._through_a_terminal(shell, wire, door)
             else:
-                wire.start_program(channel, self.identity.line(door, prompt))
+                wire.start_program(channel, self.identity.line(door, prompt, for_programs))
             if self.identity.user and not self.identity.by_terminal:
                 self.connection.round_trips += 1
                 pass_the_door(shell, self.identity, door, prompt, timeouts.authentication)

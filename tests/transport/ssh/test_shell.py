@@ -12,17 +12,32 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ikoma_play.errors import Interrupted, StepError, TimedOut
 from ikoma_play.model import Command
+from ikoma_play.transport import ssh_identity
 from ikoma_play.transport.framing import INLINE, Frame
 from ikoma_play.transport.process import KEPT
 from ikoma_play.transport.ssh import SshTransport
+from ikoma_play.transport.ssh_shells import FEW
 from tests.parts.sshd import ROOT, Sshd
+
+
+@pytest.fixture(params=["bash", "sh"])
+def on(box: Sshd, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshTransport]:
+    """A host that has a bash, and one that has none: no command can tell."""
+    if request.param == "sh":
+        monkeypatch.setattr(ssh_identity, "PROGRAMS", "exec /bin/sh")
+    road = SshTransport(box.host())
+    road.run(Command(("true",)))
+    (shell,) = road._shells._idle
+    assert shell.grouping is (request.param == "bash")
+    yield road
+    road.close()
 
 
 def sh(script: str, *words: str, **more: object) -> Command:
@@ -66,9 +81,33 @@ def test_nothing_leaks_from_command_to_command(on: SshTransport) -> None:
     assert on.run(looking).stdout == before
 
 
-def test_a_command_of_its_own_session_and_no_terminal(on: SshTransport) -> None:
-    told = on.run(sh("ps -o pid=,pgid=,sid=,tty= -p $$")).text.split()
-    assert told[0] == told[1] == told[2] and told[3] == "?"
+def test_a_command_has_a_process_group_of_its_own_and_no_terminal(on: SshTransport) -> None:
+    told = on.run(sh("ps -o pid=,pgid=,tty= -p $$")).text.split()
+    assert told[0] == told[1] and told[2] == "?"
+    for _ in range(2):
+        assert on.run(sh("trap '' USR1; kill -USR1 0; kill 0; echo not reached")).exit_code == 128 + signal.SIGTERM
+    assert on.connection.opened == 1 and on.run(sh("echo after")).text == "after"
+
+
+def test_a_command_that_is_stopped_has_not_ended(on: SshTransport) -> None:
+    result = on.run(sh("(sleep 0.3; kill -CONT $$) & kill -STOP $$; echo went on"))
+    assert (result.text, result.exit_code) == ("went on", 0)
+
+
+def test_what_cannot_be_started(on: SshTransport) -> None:
+    missing, forbidden = on.run(Command(("nosuch", "-x"))), on.run(Command(("/etc/passwd",)))
+    assert (missing.exit_code, missing.stderr) == (127, b"nosuch: command not found\n")
+    assert (forbidden.exit_code, forbidden.stderr) == (126, b"/etc/passwd: cannot be executed: Permission denied\n")
+
+
+def test_scripts_and_programs_have_shells_of_their_own_once_they_are_many(on: SshTransport) -> None:
+    for _ in range(FEW):
+        on.stat("/")
+    assert len(on._shells._idle) == 1, "a few scripts are not worth a shell"
+    for _ in range(3):
+        on.stat("/")
+        on.run(sh("true"))
+    assert sorted(shell.for_programs for shell in on._shells._idle) == [False, True]
 
 
 @pytest.mark.parametrize(
