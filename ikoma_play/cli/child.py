@@ -14,8 +14,8 @@ from typing import Any
 
 from . import loading, resume, status
 from .behalf import Behalf
+from .carrying import carried_out as run
 from .main import guarded
-from .run import carried_out as run
 
 
 def carried_out(told: Mapping[str, Any]) -> int:

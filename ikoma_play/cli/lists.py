@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,10 +13,12 @@ from ..console.columns import columns
 from ..console.words import count
 from ..console.words import hosts as hosts_in_words
 from ..console.words import phase as words_for_phase
-from ..engine import PlannedStep
 from ..tools import TOOLS
 from .loading import Loaded
 from .options import together, words
+
+if TYPE_CHECKING:
+    from ..engine import PlannedStep
 
 UNCHOSEN = ("always", "never")  # tags that say when, not what
 

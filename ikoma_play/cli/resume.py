@@ -19,8 +19,9 @@ from ..model import Block, Node, Play, Position, Step
 from ..tool import INTENDED
 from ..tools import TOOLS
 from . import faults, journaling, loading, options, sources, status
+from .carrying import carried_out
 from .options import MASKED
-from .run import REHEARSING, carried_out
+from .run import REHEARSING
 
 if TYPE_CHECKING:
     from ..journal.past import Past, Recorded

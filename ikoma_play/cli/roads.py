@@ -6,11 +6,12 @@ from ..language.inventory import LOCAL_NAMES
 from ..model import Host
 from ..transport.base import Transport
 from ..transport.connect import connect as road_to
+from ..transport.connect import connection as connection_of
 
 
 def connection(host: Host) -> str:
     """What `ansible_connection` says; else only localhost is this machine, whatever a host is called."""
-    return str(host.vars.get("ansible_connection") or ("local" if host.name in LOCAL_NAMES else "ssh"))
+    return connection_of(host, LOCAL_NAMES)
 
 
 def connect(host: Host) -> Transport:

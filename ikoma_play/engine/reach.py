@@ -14,16 +14,10 @@ from ..transport.base import Transport
 from .hosts import HostRun
 from .outcomes import Done
 from .prepared import Prepared
-from .roads import LazyRoad, StepRoad, way
+from .roads import RUNNERS_OWN, LazyRoad, StepRoad, way
 from .state import RunState, number, truth
 
 _PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass", "ansible_su_pass")
-
-# Tools that work on the runner alone, so that no host is connected to for their sake.
-RUNNERS_OWN = frozenset(
-    ("debug", "set_fact", "include_vars", "assert", "fail", "pause", "approve", "add_host", "group_by", "include_tasks",
-     "include_role", "meta", "validate_argument_spec")
-)  # fmt: skip
 
 
 def delegate(step: Step, templar: Templar) -> str | None:

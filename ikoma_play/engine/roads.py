@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
@@ -19,6 +19,12 @@ from ..transport.base import Item, Put, Stat, Transport
 Connect = Callable[[Host], Transport]
 GRACE = 1.0  # seconds in which a command that was stopped at the deadline is cleared away
 RUNNER = ("localhost", "127.0.0.1", "::1")
+
+# Tools that work on the runner alone, so that no host is connected to for their sake.
+RUNNERS_OWN = frozenset(
+    ("debug", "set_fact", "include_vars", "assert", "fail", "pause", "approve", "add_host", "group_by", "include_tasks",
+     "include_role", "meta", "validate_argument_spec")
+)  # fmt: skip
 
 
 class Roads:
@@ -271,9 +277,14 @@ _WAY = (
 )  # fmt: skip
 
 
-def rendered_names(names: Iterator[str]) -> list[str]:
-    """Which variables a road's host carries: the connection's and the platform's."""
-    return [name for name in names if name.startswith(("ansible_", "ikoma_")) and name not in _NOT_CARRIED]
+def carried(host: Host, variables: Mapping[str, Any], connection: Mapping[str, Any]) -> Host:
+    """A host as its road carries it: with the connection's and the platform's variables rendered, which rank above
+    what `connection` says."""
+    rendered = {name: variables[name] for name in variables if name.startswith(CARRIED) and name not in _NOT_CARRIED}
+    return Host(host.name, host.groups, {**connection, **rendered})
+
+
+CARRIED = ("ansible_", "ikoma_")
 
 
 _NOT_CARRIED = frozenset(

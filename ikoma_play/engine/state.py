@@ -32,7 +32,7 @@ from .hosts import HostRun
 from .locking import Held, Locking
 from .masking import Secrets
 from .options import Options
-from .roads import RUNNER, Connect, Roads, rendered_names, way
+from .roads import RUNNER, Connect, Roads, carried, way
 
 T = TypeVar("T")
 WORKER = "ikoma-host"
@@ -208,11 +208,10 @@ class RunState:
 
         `said` is what a step's own keywords say of the connection; the host's variables rank above them."""
         host = self.host(name).variables.host
-        rendered = {each: variables[each] for each in rendered_names(iter(variables))}
-        connection = {**self.options.connection, **said, **rendered}
-        if connection.get("ansible_connection", "local" if host.name in RUNNER else "") == "local":
-            connection = {**self.options.here, **connection}
-        return Host(host.name, host.groups, connection)
+        found = carried(host, variables, {**self.options.connection, **said})
+        if found.vars.get("ansible_connection", "local" if host.name in RUNNER else "") == "local":
+            return Host(host.name, host.groups, {**self.options.here, **found.vars})
+        return found
 
     def groups(self) -> dict[str, list[str]]:
         """Every group with the names of its hosts, those of add_host and group_by included."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..errors import Unreachable
 from ..model import Host
 from .base import Transport
@@ -9,12 +11,28 @@ from .base import Transport
 SSH = ("ssh", "smart", "paramiko", "paramiko_ssh")  # Ansible's names for what is one thing here
 
 
+def begin(hosts: Iterable[Host], local_names: tuple[str, ...] = ("localhost",)) -> None:
+    """Begin to connect to hosts that are going to be needed; `connect` finds what came of it. Raises UsageError."""
+    far = [host for host in hosts if connection(host, local_names).rpartition(".")[2] in SSH]
+    if far:
+        from . import lean_paramiko  # noqa: F401
+        from .ssh import begin
+
+        for host in far:
+            begin(host)
+
+
+def connection(host: Host, local_names: tuple[str, ...] = ("localhost",)) -> str:
+    """What `ansible_connection` says; else only the runner's own names are this machine, whatever a host is called."""
+    return str(host.vars.get("ansible_connection") or ("local" if host.name in local_names else "ssh"))
+
+
 def connect(host: Host, local_names: tuple[str, ...] = ("localhost",)) -> Transport:
     """The road that `ansible_connection` asks for; where it is silent, only the runner's own names are local.
 
     The host's `ansible_*` variables are rendered. An SSH connection is opened with the first command.
     Raises Unreachable for what there is not."""
-    wanted = str(host.vars.get("ansible_connection") or ("local" if host.name in local_names else "ssh"))
+    wanted = connection(host, local_names)
     if wanted.rpartition(".")[2] == "local":
         from .local import LocalTransport
 

@@ -24,7 +24,7 @@ from .ssh_connection import Connection, Jumps
 from .ssh_files import SshFiles
 from .ssh_glances import Glances
 from .ssh_identity import Identity, become_of
-from .ssh_settings import settings
+from .ssh_settings import Settings, settings
 from .ssh_shells import Shells
 from .ssh_tunnel import tunnel
 
@@ -32,6 +32,14 @@ AFTER_KILL = 3.0  # seconds that the last output of a killed command is waited f
 NOT_STARTED = re.compile(rb"setsid: failed to execute |main: line \d+: ")  # setsid, or bash in a function of ours
 
 _jumps = Jumps()  # hosts behind the same jump host share the connection to it
+_begun: dict[Settings, Connection] = {}  # before anybody asked; who asks for the same gets them
+
+
+def begin(host: Host) -> None:
+    """Begin to connect to a host whose `ansible_*` variables are rendered. Raises UsageError."""
+    known = settings(host)
+    connection = _begun[known] = Connection(known, _jumps)
+    connection.begin()
 
 
 class SshTransport(SshFiles):
@@ -42,7 +50,8 @@ class SshTransport(SshFiles):
     def __init__(self, host: Host, progress: Callable[[Progress], None] = ignore) -> None:
         self.host = host
         self.progress = progress
-        self.connection = Connection(settings(host), _jumps)
+        known = settings(host)
+        self.connection = _begun.pop(known) if known in _begun else Connection(known, _jumps)
         self._roads: dict[Identity, SshTransport] = {}
         self._first = self
         self._making = threading.Lock()

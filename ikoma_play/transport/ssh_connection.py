@@ -38,6 +38,7 @@ class Connection:
         self._wire: Wire | None = None
         self._way: Any = None  # what the wire runs over and must be let go with it
         self._lock = threading.RLock()
+        self._refused: IkomaError | None = None  # why it could not be opened before it was asked for
         self._closed = False
 
     @property
@@ -49,11 +50,26 @@ class Connection:
         with self._lock:
             if self._closed:
                 raise Unreachable(f"{self.settings.name}: the connection was closed")
+            if self._refused is not None:
+                refused, self._refused = self._refused, None
+                raise refused
             if self._wire is None or not self._wire.is_active():
                 self._drop()
                 self._wire = self._opened()
                 self.opened += 1
             return self._wire
+
+    def begin(self) -> None:
+        """Open it in the background; whoever asks for it first waits, and is told what went wrong."""
+        threading.Thread(target=self._begun, daemon=True, name="ikoma-connect").start()
+
+    def _begun(self) -> None:
+        with self._lock:
+            if self._wire is None and not self._closed:
+                try:
+                    self.wire()
+                except IkomaError as error:
+                    self._refused = error
 
     def session(self) -> tuple[Wire, Channel]:
         """A new session channel. Raises Unreachable; paramiko.ChannelException when the host has too many open."""

@@ -18,7 +18,10 @@ import pytest
 
 from ikoma_play.errors import TimedOut, Unreachable
 from ikoma_play.model import Command, Host
+from ikoma_play.transport import ssh
+from ikoma_play.transport.connect import begin
 from ikoma_play.transport.ssh import SshTransport
+from ikoma_play.transport.ssh_connection import Connection
 from tests.parts.sshd import PASSWORD, ROOT, Site, Sshd, descendants, free_port
 
 Start = Callable[..., Sshd]
@@ -470,3 +473,42 @@ def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < until, "it did not come to that"
         time.sleep(0.02)
+
+
+# --- begun before anybody asked ---
+
+
+def test_who_asks_for_a_connection_that_was_begun_gets_it(own: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, opened = own(), []
+    once = Connection._opened_once
+    monkeypatch.setattr(Connection, "_opened_once", lambda self: opened.append(1) or once(self))
+    begin([server.host()])
+    on = reach(server.host())
+    assert on.connection.opened == len(opened) == 1
+    assert not ssh._begun
+
+
+def test_a_connection_that_was_begun_in_vain_is_told_and_tried_once(
+    site: Site, own: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, tries = own(), []
+    once = Connection._opened_once
+    monkeypatch.setattr(Connection, "_opened_once", lambda self: tries.append(1) or once(self))
+    wrong = site.new_key(f"wrong-{os.urandom(3).hex()}")
+    host = server.host(ansible_ssh_private_key_file=str(wrong))
+    begin([host])
+    on = SshTransport(host)
+    try:
+        with pytest.raises(Unreachable, match="does not let us in"):
+            on.run(Command(("true",)))
+        assert len(tries) == 1
+        with pytest.raises(Unreachable, match="does not let us in"):
+            on.run(Command(("true",)))
+        assert len(tries) == 2, "who asks again has it tried again"
+    finally:
+        on.close()
+
+
+def test_nothing_is_begun_on_this_machine() -> None:
+    begin([Host("localhost"), Host("here", (), {"ansible_connection": "local"})])
+    assert not ssh._begun
