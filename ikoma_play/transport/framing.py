@@ -48,9 +48,12 @@ while sleep {seconds} && [ -d "/proc/$$" ] && [ -d "/proc/$ikoma_p" ]; do :; don
 [ -d "/proc/$$" ] || exit; read -r ikoma_i ikoma_r < /proc/self/stat
 {ending}
 kill -KILL "$$" ) & ikoma_g=$!; trap 'kill "$ikoma_g"' EXIT; fi
-ikoma_end() {{ printf '\\036%s;' "$1" >&6; printf '\\036%s%s\\n' "$1" "$ikoma_c"; }}
+ikoma_told() {{ printf '\\036%s;' "$1" >&6; printf '\\036%s%s\\n' "$1" "$ikoma_c"; }}
 ikoma_ready() {{ while read -r ikoma_t <&8; do :; done; printf '\\036%sready\\n' "$1"; }}
-ikoma_t=; if [ "${{BASH_VERSION-}}" ]; then unset SHLVL; set -m; case $- in *m*) ikoma_t=jobs;; esac; set +m; fi
+ikoma_end() {{ ikoma_told "$1"; ikoma_ready "$1"; }}
+ikoma_t=; if [ "${{BASH_VERSION-}}" ]; then unset SHLVL; set -m; case $- in *m*) ikoma_t=jobs;; esac; set +m
+ikoma_end() {{ if read -t 0 <&8; then printf '\\036%s;' "$1" >&6
+printf '\\036%s%s\\n\\036%sready\\n' "$1" "$ikoma_c" "$1"; else ikoma_told "$1"; ikoma_ready "$1"; fi; }}; fi
 ikoma_job() {{ set -m; ( exec 8<&- 6>&-; ikoma_do ) </dev/null 2>&6 9>$ikoma_o & set +m; wait "$!"; }}
 printf '\\036{mark};' >&6; printf '\\036{mark}%s %s\\n' "$$" "$ikoma_t"
 """
@@ -100,9 +103,9 @@ class Frame:
         grouping = grouping and self.alone
         body = _body(command, self.nonce, self._script, "--" if grouping else "$ikoma_s")
         running = f"( exec 8<&- 6>&-; {body} ) 2>&6 9>$ikoma_o".encode("utf-8", "surrogateescape")
-        opening, closing = "", f"ikoma_ready {self.nonce}"
+        opening, ending = "", f"ikoma_end {self.nonce}"
         if self.streamed:
-            opening, closing = f"printf '\\036{self.nonce}go\\n'; ", "exit"
+            opening, ending = f"printf '\\036{self.nonce}go\\n'; ", f"ikoma_told {self.nonce}; exit"
         elif grouping:
             running = f"ikoma_do() {{ {body}; }}; ikoma_job".encode("utf-8", "surrogateescape")
         elif command.stdin is None:
@@ -111,7 +114,7 @@ class Frame:
             assert isinstance(command.stdin, bytes)
             running = b"printf %b '" + escaped(command.stdin) + b"' | " + running
         after = "" if command.stdout_to is None else f"sync -- {quoted(command.stdout_to)} 2>/dev/null; "
-        tail = f"; ikoma_c=$?; {after}ikoma_end {self.nonce}; {closing}; }}\n"
+        tail = f"; ikoma_c=$?; {after}{ending}; }}\n"
         return b"{ " + opening.encode() + running + tail.encode("utf-8", "surrogateescape")
 
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, BinaryIO
 from ..model import Result
 from .framing import SEPARATOR, Frame, Scanner, prelude
 from .process import KEPT
+from .ssh_inlet import NOTHING, Inlet, Streams
 
 if TYPE_CHECKING:
     from paramiko.channel import Channel
 
+    from .ssh_channel import OrderedChannel
+
 CHUNK = 256 * 2**10
 GREETING = 30.0  # seconds that a login shell may take until it has started ours
 CLEAN = 0.1  # seconds within which a shell says that nothing is left behind
-Streams = tuple[bytes, bytes]  # standard output, standard error
-NOTHING: Streams = (b"", b"")
 
 
 class ShellGone(Exception):
@@ -39,23 +40,13 @@ class OutOfTime(Exception):
     """The time is up, and what was waited for has not come."""
 
 
-class _Wake(threading.Event):
-    """Set by either of a channel's buffers; only the one who waits clears it."""
-
-    def clear(self) -> None:
-        """The buffers' own idea of when there is nothing to read is about one of the two."""
-
-    def rearm(self) -> None:
-        super().clear()
-
-
 class Shell:
     """`patience` is called whenever nothing came for `interval` seconds; it raises when nothing will.
 
     `for_programs`: it was started for commands that are a program and nothing else."""
 
     def __init__(
-        self, channel: Channel, patience: Callable[[], None], interval: float, for_programs: bool = False
+        self, channel: OrderedChannel, patience: Callable[[], None], interval: float, for_programs: bool = False
     ) -> None:
         self.channel = channel
         self.for_programs = for_programs
@@ -66,12 +57,12 @@ class Shell:
         self.killed = False  # somebody ended what runs in it
         self._patience = patience
         self._interval = interval
-        self._wake = _Wake()
+        self._inlet = channel.inlet = Inlet()
         self._back = NOTHING  # what was read too far
         self._hearing: tuple[Scanner, Scanner] | None = None  # while its first words are awaited
         self._awaited = b""  # what it says when it is ready for the next command
-        channel.in_buffer.set_event(self._wake)
-        channel.in_stderr_buffer.set_event(self._wake)
+        channel.in_buffer.set_event(self._inlet)  # type: ignore[arg-type]
+        channel.in_stderr_buffer.set_event(self._inlet)  # type: ignore[arg-type]
 
     def greet(self, mark: str) -> None:
         """Send the shell its first words. Its answer is waited for with the first command's output.
@@ -118,7 +109,7 @@ class Shell:
             if more == NOTHING:
                 return False
             said = _added(said, more)
-        clean = said == (self._awaited, b"") and self._back == NOTHING and not self._taken_any()
+        clean = said == (self._awaited, b"") and self._back == NOTHING and self._taken() == NOTHING
         self._awaited = b""
         return clean
 
@@ -126,6 +117,8 @@ class Shell:
         self, frame: Frame, stdin: bytes | BinaryIO | None = None, watch: Callable[[bytes], None] | None = None
     ) -> Exchange:
         """Send a frame on its way."""
+        if watch is None and not frame.streamed:
+            self._inlet.await_end()
         self.send(frame.text(self.grouping))
         self._awaited = frame.ready
         return Exchange(self, frame, stdin, watch)
@@ -157,6 +150,10 @@ class Shell:
             said = _added(said, more)
         return said
 
+    def await_all(self) -> None:
+        """Whatever comes from now on is looked at."""
+        self._inlet.await_all()
+
     def unread(self, streams: Streams) -> None:
         self._back = streams
 
@@ -176,18 +173,14 @@ class Shell:
                 pause = min(until - time.monotonic(), pause)
                 if pause <= 0:
                     raise OutOfTime
-            if not self._wake.wait(pause) and pause >= self._interval:
+            if not self._inlet.wait(pause) and pause >= self._interval:
                 self._patience()
 
     def _taken(self) -> Streams:
-        self._wake.rearm()
-        channel = self.channel
-        out = channel.recv(CHUNK) if channel.recv_ready() else b""
-        err = channel.recv_stderr(CHUNK) if channel.recv_stderr_ready() else b""
-        return out, err
-
-    def _taken_any(self) -> bool:
-        return self.channel.recv_ready() or self.channel.recv_stderr_ready()
+        streams = self._inlet.taken()
+        if streams is not NOTHING:
+            self.channel.consumed(len(streams[0]) + len(streams[1]))
+        return streams
 
 
 class Exchange:
@@ -224,6 +217,8 @@ class Exchange:
             if self._feeder is not None:
                 self._feeder.complain()
             raise
+        finally:
+            self._shell.await_all()
         if self._feeder is not None:
             self._shell.close()
             self._feeder.complain()

@@ -10,7 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from paramiko.channel import Channel
+from paramiko.common import cMSG_CHANNEL_WINDOW_ADJUST
 from paramiko.message import Message
+
+from .ssh_inlet import Inlet
+
+STANDARD_ERROR = 1  # RFC 4254, 5.2
 
 
 class OrderedChannel(Channel):
@@ -20,6 +25,7 @@ class OrderedChannel(Channel):
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
+        self.inlet: Inlet | None = None  # where what comes goes to, in place of the channel's buffers
         self._sending = 0  # messages settled and on their way
         self._owed: list[Message] = []  # what closes the channel, once they are sent
 
@@ -51,6 +57,28 @@ class OrderedChannel(Channel):
             self._sending += 1
         self._deliver(message)
         return size
+
+    def _feed(self, message: Message) -> None:
+        if self.inlet is None:
+            super()._feed(message)  # type: ignore[misc]
+        else:
+            self.inlet.feed(0, message.get_binary())
+
+    def _feed_extended(self, message: Message) -> None:
+        if self.inlet is None:
+            super()._feed_extended(message)  # type: ignore[misc]
+        elif message.get_int() == STANDARD_ERROR:
+            self.inlet.feed(1, message.get_binary())
+
+    def consumed(self, size: int) -> None:
+        """As many bytes were taken from the inlet; the other side may send more."""
+        room: int = self._check_add_window(size)  # type: ignore[attr-defined]
+        if room:
+            message = Message()
+            message.add_byte(cMSG_CHANNEL_WINDOW_ADJUST)
+            message.add_int(self.remote_chanid)
+            message.add_int(room)
+            self.transport._send_user_message(message)
 
     def _handle_close(self, _: Any) -> None:
         with self.lock:

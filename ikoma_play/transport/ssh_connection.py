@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from random import uniform
-from typing import Any
+from typing import Any, TypeVar
 
 import paramiko
 from paramiko.channel import Channel
@@ -16,11 +16,13 @@ from paramiko.channel import Channel
 from ..errors import IkomaError, Unreachable
 from .known_hosts import KnownHosts
 from .ssh_authentication import authenticate
+from .ssh_channel import OrderedChannel
 from .ssh_host_keys import demand_known
 from .ssh_proxy import ProxyProcess
 from .ssh_settings import Settings
 from .ssh_wire import Wire, tuned
 
+C = TypeVar("C", bound=Channel)
 KEEPALIVE = 20.0  # seconds of silence after which something is sent, for the sake of routers between
 BUSY_TRIES = 4  # a host that has too many connections in the making closes some at once
 _handshakes = threading.BoundedSemaphore(16)  # more at once only make each of them late
@@ -71,7 +73,7 @@ class Connection:
                 except IkomaError as error:
                     self._refused = error
 
-    def session(self) -> tuple[Wire, Channel]:
+    def session(self) -> tuple[Wire, OrderedChannel]:
         """A new session channel. Raises Unreachable; paramiko.ChannelException when the host has too many open."""
         return self._channel(lambda wire: wire.open_session(timeout=self.settings.timeouts.authentication))
 
@@ -83,7 +85,7 @@ class Connection:
         timeout = self.settings.timeouts.authentication
         return self._channel(lambda wire: wire.open_unix(path, timeout))[1]
 
-    def _channel(self, open_on: Callable[[Wire], Channel]) -> tuple[Wire, Channel]:
+    def _channel(self, open_on: Callable[[Wire], C]) -> tuple[Wire, C]:
         for last in (False, True):
             wire = self.wire()
             try:

@@ -9,8 +9,9 @@ from secrets import token_hex
 from msgspec import Struct
 
 from ..errors import StepError
-from .shell import NOTHING, OutOfTime, Shell, ShellGone
+from .shell import OutOfTime, Shell, ShellGone
 from .shelled import SOMEWHERE
+from .ssh_inlet import NOTHING
 
 METHODS = ("sudo", "su", "doas")
 SHELL = "/bin/sh"

@@ -13,8 +13,9 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from .asking_terminal import ASKS
-from .shell import NOTHING, OutOfTime, Shell
+from .shell import OutOfTime, Shell
 from .ssh_identity import SHELL, Identity, refused, unanswered
+from .ssh_inlet import NOTHING
 
 if TYPE_CHECKING:
     from paramiko.channel import Channel

@@ -12,7 +12,14 @@ from typing import Any
 
 import paramiko
 from paramiko.channel import Channel
-from paramiko.common import MSG_CHANNEL_CLOSE, cMSG_CHANNEL_OPEN, cMSG_CHANNEL_REQUEST, cMSG_GLOBAL_REQUEST
+from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_DATA,
+    MSG_CHANNEL_EXTENDED_DATA,
+    cMSG_CHANNEL_OPEN,
+    cMSG_CHANNEL_REQUEST,
+    cMSG_GLOBAL_REQUEST,
+)
 from paramiko.message import Message
 
 from .. import __version__
@@ -37,10 +44,12 @@ class Wire(paramiko.Transport):
     # Authenticated encryption in one pass is the fastest that paramiko has.
     _preferred_ciphers = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", *paramiko.Transport._preferred_ciphers)  # type: ignore[attr-defined]
 
-    # paramiko calls its own channel's method from this table, past any override.
+    # paramiko calls its own channel's methods from this table, past any override.
     _channel_handler_table = {  # noqa: RUF012
         **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
         MSG_CHANNEL_CLOSE: lambda channel, message: channel._handle_close(message),
+        MSG_CHANNEL_DATA: lambda channel, message: channel._feed(message),
+        MSG_CHANNEL_EXTENDED_DATA: lambda channel, message: channel._feed_extended(message),
     }
 
     def __init__(self, sock: Any, wanted_host_keys: Sequence[str] = ()) -> None:
@@ -90,7 +99,7 @@ class Wire(paramiko.Transport):
         message.add_string(line)
         self._send_user_message(message)  # type: ignore[attr-defined]
 
-    def open_session(self, *_: Any, timeout: float | None = None, **__: Any) -> Channel:
+    def open_session(self, *_: Any, timeout: float | None = None, **__: Any) -> OrderedChannel:
         """A channel for a program."""
         return self._opened("session", timeout, ())
 
@@ -101,7 +110,7 @@ class Wire(paramiko.Transport):
         """A channel to a unix socket of the host; behind its path stand two fields that OpenSSH reserves."""
         return self._opened("direct-streamlocal@openssh.com", timeout, (path, "", 0))
 
-    def _opened(self, kind: str, timeout: float | None, about: Sequence[str | int]) -> Channel:
+    def _opened(self, kind: str, timeout: float | None, about: Sequence[str | int]) -> OrderedChannel:
         """An open channel (RFC 4254, 5.1). Raises SSHException."""
         window, packet = self.default_window_size, self.default_max_packet_size
         with self.lock:
@@ -120,7 +129,7 @@ class Wire(paramiko.Transport):
         self._send_user_message(message)  # type: ignore[attr-defined]
         if not opened.wait(self.channel_timeout if timeout is None else timeout) and self.is_active():
             raise paramiko.SSHException("Timeout opening channel.")
-        found: Channel | None = self._channels.get(number)  # type: ignore[attr-defined]
+        found: OrderedChannel | None = self._channels.get(number)  # type: ignore[attr-defined]
         if found is not None and self.is_active():
             return found
         raise self.get_exception() or paramiko.SSHException("Unable to open channel.")
