@@ -20,6 +20,9 @@ class _Nothing(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         raise KeyError(key)
 
+    def __contains__(self, key: object) -> bool:  # a mapping's own looks for the entry, and is asked many times a step
+        return False
+
     def __iter__(self) -> Iterator[str]:
         return iter(())
 

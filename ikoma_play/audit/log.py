@@ -41,6 +41,7 @@ class AuditLog:
         self._head: int | None = None
         self._file: int | None = None
         self._identity: tuple[int, int] | None = None  # of the open file
+        self._identity_of_head: tuple[int, int] | None = None
         self._known = (b"", Head())  # the head's bytes as last seen, and what they say
 
     def append(self, entry: Entry) -> int:
@@ -54,14 +55,29 @@ class AuditLog:
 
     def demand(self) -> None:
         """Raise AuditError unless a line could be appended now."""
-        with self._held() as read:
-            self._at_end(self._head_now(read))
+        if not self._is_open():
+            with self._held() as read:
+                self._at_end(self._head_now(read))
+        try:
             space = os.statvfs(self.path)
-            if space.f_bavail * space.f_frsize < ROOM:
-                raise AuditError(
-                    f"the audit log {self.path} has no room to grow: its disk is full",
-                    remedy="Free space on that disk. Until then nothing is changed, for it could not be written down.",
-                )
+        except OSError as error:
+            raise self._unusable(error) from None
+        if space.f_bavail * space.f_frsize < ROOM:
+            raise AuditError(
+                f"the audit log {self.path} has no room to grow: its disk is full",
+                remedy="Free space on that disk. Until then nothing is changed, for it could not be written down.",
+            )
+
+    def _is_open(self) -> bool:
+        """Whether both files are open, and still the ones that their paths lead to."""
+        if self._process != os.getpid():
+            return False
+        try:
+            file, head = os.stat(self.path), os.stat(self._head_path)  # noqa: PTH116
+        except OSError:
+            return False
+        same = (file.st_dev, file.st_ino) == self._identity
+        return same and (head.st_dev, head.st_ino) == self._identity_of_head
 
     def close(self) -> None:
         with self._one_at_a_time:
@@ -209,12 +225,15 @@ class AuditLog:
                 finally:
                     fcntl.flock(head, fcntl.LOCK_UN)
             except OSError as error:
-                made = isinstance(error, (FileExistsError, NotADirectoryError))
-                why = f"{error.filename} is no directory" if made else error.strerror
-                raise AuditError(
-                    f"the audit log {self.path} cannot be written: {why}",
-                    remedy="Make it writable, or name another file in AUDIT_LOG or ikoma_audit_log of a host.",
-                ) from None
+                raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> AuditError:
+        made = isinstance(error, (FileExistsError, NotADirectoryError))
+        why = f"{error.filename} is no directory" if made else error.strerror
+        return AuditError(
+            f"the audit log {self.path} cannot be written: {why}",
+            remedy="Make it writable, or name another file in AUDIT_LOG or ikoma_audit_log of a host.",
+        )
 
     def _lock_head(self) -> int:
         while True:
@@ -224,8 +243,7 @@ class AuditLog:
                 there = os.stat(self._head_path)  # noqa: PTH116
             except FileNotFoundError:
                 there = None
-            ours = os.fstat(head)
-            if there is not None and (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+            if there is not None and (there.st_dev, there.st_ino) == self._identity_of_head:
                 return head
             self._forget()
 
@@ -233,21 +251,26 @@ class AuditLog:
         if self._head is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._head = os.open(self._head_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+            self._identity_of_head = _identity(self._head)
         return self._head
 
     def _open_file(self) -> int:
         if self._file is None:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
-            opened = os.fstat(self._file)
-            self._identity = (opened.st_dev, opened.st_ino)
+            self._identity = _identity(self._file)
         return self._file
 
     def _forget(self) -> None:
         for file in (self._head, self._file):
             if file is not None:
                 os.close(file)
-        self._head = self._file = self._identity = None
+        self._head = self._file = self._identity = self._identity_of_head = None
         self._known = (b"", Head())
+
+
+def _identity(file: int) -> tuple[int, int]:
+    opened = os.fstat(file)
+    return opened.st_dev, opened.st_ino
 
 
 def head_of(path: Path) -> Path:

@@ -20,6 +20,8 @@ from .masking import MASK, Secrets, looks_secret
 from .reversal import arguments, reverting
 from .scope import finder
 
+_PLAIN = (str, int, float, type(None))  # of these no tool can change what another host's call gets
+
 
 class Prepared(Struct, frozen=True):
     """A step with its tool; `templated` are the arguments whose text holds templates."""
@@ -32,6 +34,7 @@ class Prepared(Struct, frozen=True):
     secret: frozenset[str]
     find: Find
     digest: str
+    bound: list[dict[str, Any]]  # what plain arguments come to, which is the same on every host; or nothing
 
     def render(self, templar: Templar) -> dict[str, Any]:
         """The arguments as plain values; those that came to `omit` are left out."""
@@ -46,10 +49,15 @@ class Prepared(Struct, frozen=True):
 
     def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The function's arguments. Raises StepError that names the argument and its place."""
+        if self.bound:
+            return dict(self.bound[0])
         try:
-            return self.tool.bind(values, self.templated)
+            bound = self.tool.bind(values, self.templated)
         except FaultsFound as error:
             raise _wrong_arguments(self.step, self.args, error.faults) from None
+        if not (self.templated or self.tool.open) and all(isinstance(each, _PLAIN) for each in bound.values()):
+            self.bound.append(dict(bound))
+        return bound
 
     def shown(self, values: Mapping[str, Any], secrets: Secrets) -> dict[str, Any]:
         """The arguments for people; secret ones masked and from now on known as secrets."""
@@ -70,7 +78,7 @@ def prepare(step: Step, tools: Toolbox, playbook_dir: str) -> Prepared:
     if step.undoes is not None:
         again: Mapping[str, Any] = arguments(step)
         find = finder(step, playbook_dir)
-        return Prepared(step, reverting(tool), again, frozenset(), True, frozenset(), find, digest(step))
+        return Prepared(step, reverting(tool), again, frozenset(), True, frozenset(), find, digest(step), [])
     defaults = step.module_defaults.get(tool.name)
     args = {**defaults, **step.args} if isinstance(defaults, Mapping) else step.args
     secret = {parameter.wire for parameter in tool.parameters if parameter.secret}
@@ -84,6 +92,7 @@ def prepare(step: Step, tools: Toolbox, playbook_dir: str) -> Prepared:
         frozenset(secret),
         finder(step, playbook_dir),
         digest(step),
+        [],
     )
 
 

@@ -124,20 +124,24 @@ class RunState:
             return
         masked = self.secrets.mask_event(event)
         with self._lock:
-            self._told(lambda observer: observer(masked))
+            for observer in self.observers:
+                try:
+                    observer(masked)
+                except Exception as error:
+                    self._lose(observer, error)
         if isinstance(event, StepStarted):  # what waits for the disk waits outside: hosts do so together
-            self._told(lambda observer: getattr(observer, "settle", _nothing)())
+            for observer in self.observers:
+                if (wait := getattr(observer, "settle", None)) is not None:
+                    try:
+                        wait()
+                    except Exception as error:
+                        self._lose(observer, error)
 
-    def _told(self, tell: Callable[[Observer], None]) -> None:
-        for observer in list(self.observers):
-            try:
-                tell(observer)
-            except Exception as error:
-                with self._lock:
-                    if observer in self.observers:
-                        self.observers.remove(observer)
-                    self.observer_error = self.observer_error or error
-                    self.stopping.set()
+    def _lose(self, observer: Observer, error: Exception) -> None:
+        with self._lock:
+            self.observers = [each for each in self.observers if each is not observer]
+            self.observer_error = self.observer_error or error
+            self.stopping.set()
 
     def failed_with(self, host: HostRun, event: StepFinished) -> None:
         """Keep what a host failed by for the report, masked."""
@@ -317,10 +321,6 @@ class RunState:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self.roads.close()
-
-
-def _nothing() -> None:
-    """What an observer that never waits for a disk has to settle."""
 
 
 def implicit(name: str) -> Host:

@@ -6,8 +6,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,19 @@ class SqliteStore:
 
     def __init__(self, path: Path, create: bool = True) -> None:
         self.path = path
-        self._one_at_a_time = threading.RLock()
+        self._told = _Told(self)
         self._settling = threading.Lock()
         self._written = self._settled = 0  # what `begin` wrote, and how much of that the disk has
         self._log = -1
         if not path.exists() and not create:
             raise JournalError(f"there is no journal {path}", remedy="It begins with the first run.")
-        with self._told():
+        with self._told:
             path.parent.mkdir(parents=True, exist_ok=True)
             # A file that others may read would tell them what the runs' steps said.
             path.touch(0o600)
             self._connection = sqlite3.connect(path, PATIENCE, isolation_level=None, check_same_thread=False)
         try:
-            with self._told():
+            with self._told:
                 self._prepare()
         except BaseException:
             self._connection.close()
@@ -80,24 +80,28 @@ class SqliteStore:
             raise
 
     def write(self, *changes: Change, durable: bool = True) -> int:
-        rows = 0
-        with self._told():
+        with self._told:
             if durable is not self._durable:
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 self._durable = durable
-            with self._transaction() if len(changes) > 1 else nullcontext():  # one alone is whole by itself
-                for name, values in changes:
-                    with closing(self._connection.execute(statements()[name], values)) as done:
-                        rows = done.rowcount
+            if len(changes) == 1:  # whole by itself
+                return self._carried_out(*changes[0])
+            with self._transaction():
+                return [self._carried_out(*change) for change in changes][-1]
+
+    def _carried_out(self, name: str, values: Mapping[str, Any]) -> int:
+        done = self._connection.execute(statements()[name], values)
+        rows = done.rowcount
+        done.close()
         return rows
 
     def begin(self, *changes: Change) -> Callable[[], None]:
         log = f"{self.path}-wal"
         if self._log < 0 and Path(log).exists():
-            with self._told():
+            with self._told:
                 self._log = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
         self.write(*changes, durable=self._log < 0)
-        with self._one_at_a_time:
+        with self._told:
             self._written += 1
         return self._settle
 
@@ -111,11 +115,11 @@ class SqliteStore:
             try:
                 os.fdatasync(self._log)
             except OSError as error:
-                raise self._no_disk(error) from None
+                raise self.no_disk(error) from None
             self._settled = now
 
     def read(self, query: str, /, **values: Any) -> list[Row]:
-        with self._told():
+        with self._told:
             return [dict(row) for row in self._connection.execute(statements()[query], values)]
 
     def close(self) -> None:
@@ -125,24 +129,13 @@ class SqliteStore:
                 os.close(self._log)
                 self._log = -1
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What SQLite and the file system complain of, in words."""
-        try:
-            with self._one_at_a_time:
-                yield
-        except sqlite3.DatabaseError as error:
-            raise self._error(error) from None
-        except OSError as error:
-            raise self._no_disk(error) from None
-
-    def _no_disk(self, error: OSError) -> JournalError:
+    def no_disk(self, error: OSError) -> JournalError:
         return JournalError(
             f"the journal {self.path} cannot be written: {error.strerror}",
             remedy="Make the directory writable, or set IKOMA_STATE to another journal.",
         )
 
-    def _error(self, error: sqlite3.DatabaseError) -> JournalError:
+    def error(self, error: sqlite3.DatabaseError) -> JournalError:
         code = getattr(error, "sqlite_errorname", "") or ""
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return JournalError(
@@ -158,3 +151,21 @@ class SqliteStore:
             f"the journal {self.path} cannot be used: {error}",
             remedy="See whether the disk is full or read-only, or set IKOMA_STATE to another journal.",
         )
+
+
+class _Told:
+    """For `with`: one at a time, and what SQLite and the file system complain of, in words."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._one_at_a_time = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._one_at_a_time.acquire()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._one_at_a_time.release()
+        if isinstance(error, sqlite3.DatabaseError):
+            raise self._store.error(error) from None
+        if isinstance(error, OSError):
+            raise self._store.no_disk(error) from None

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -69,16 +67,18 @@ class Glances:
         """Whether a step is on, so that what is seen is worth keeping."""
         return self._steps > 0
 
-    @contextmanager
-    def one_step(self) -> Iterator[None]:
+    def one_step(self) -> Glances:
+        """For `with`: what is seen meanwhile is remembered."""
+        return self
+
+    def __enter__(self) -> None:
         with self._lock:
             self._steps += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._steps -= 1
-                self._seen.clear()
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._steps -= 1
+            self._seen.clear()
 
     def changed(self) -> None:
         with self._lock:

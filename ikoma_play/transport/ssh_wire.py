@@ -21,6 +21,7 @@ from paramiko.common import (
     cMSG_GLOBAL_REQUEST,
 )
 from paramiko.message import Message
+from paramiko.packet import Packetizer
 
 from .. import __version__
 from .host_certificate import CERTIFIED
@@ -54,6 +55,7 @@ class Wire(paramiko.Transport):
 
     def __init__(self, sock: Any, wanted_host_keys: Sequence[str] = ()) -> None:
         super().__init__(sock)
+        self.packetizer = _Packets(sock)
         self.host_key_blob = b""
         self.heard = time.monotonic()  # when the server last answered a probe
         self._wanted_host_keys = tuple(wanted_host_keys)
@@ -135,6 +137,32 @@ class Wire(paramiko.Transport):
         raise self.get_exception() or paramiko.SSHException("Unable to open channel.")
 
 
+class _Packets(Packetizer):
+    """paramiko's packets, with a deadline for the handshake in place of a thread that waits for it, and without asking
+    the socket for what has come with the part of a packet before."""
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock)
+        self._until: float | None = None
+        self._sock = sock if isinstance(sock, _Prompt) else None
+        self._greeted = False  # what the greeting's reader took too much of is used up
+
+    def start_handshake(self, timeout: float) -> None:
+        self._until = time.monotonic() + timeout
+
+    def handshake_timed_out(self) -> bool:
+        return self._until is not None and time.monotonic() > self._until
+
+    def complete_handshake(self) -> None:
+        self._until = None
+        self._greeted = True
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
+        if self._greeted and self._sock is not None and (data := self._sock.ready(n)):
+            return data
+        return super().read_all(n, check_rekey)
+
+
 class _Prompt(socket.socket):
     """Confirms at once what it gets. A server's own delay of small packets (Nagle) waits for that, so that
     a late confirmation costs 40 ms; the system forgets the wish from time to time, so it is said again.
@@ -142,6 +170,13 @@ class _Prompt(socket.socket):
     paramiko takes each packet in pieces: what has come meanwhile is read with the first of them."""
 
     _ahead = b""
+
+    def ready(self, size: int) -> bytes:
+        """As many bytes, if they have come with earlier ones; else none."""
+        if len(self._ahead) < size:
+            return b""
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        return data
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         if not self._ahead:

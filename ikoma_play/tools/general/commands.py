@@ -21,6 +21,7 @@ from .placing import host_path
 from .sources import decrypted, is_encrypted, one_file
 
 _NOT_STARTED = {127: 2, 126: 13}  # a shell's word for a program that cannot be started → the error that Ansible returns
+_PLAIN = re.compile(r"[ !#-&(-\[\]-~]*")  # words without quotes and backslashes, which need no parser
 VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})")
 
 
@@ -243,6 +244,8 @@ def _remedy(call: Call, result: Result) -> str:
 
 
 def _split(text: str) -> list[str]:
+    if _PLAIN.fullmatch(text):
+        return text.split()
     try:
         return shlex.split(text)
     except ValueError as error:
