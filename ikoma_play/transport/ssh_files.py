@@ -22,7 +22,9 @@ from .ssh_send import send
 NOT_CHANGED = 3
 
 # Small content comes as part of the script, as a function `content` that starts no program; a shell that
-# cannot write tells less about why than a program does. At its end it says what the file is like.
+# cannot write tells less about why than a program does. What is there already is replaced by what is on the disk; a new
+# file comes to the disk where it is, with its directory, which is a program's time less. At its end it says what the
+# file is like.
 _SMALL = f"""
 path=$1 beside=$3 mode=$4 chmod=$6
 trap 'rm -f -- "$beside"' EXIT
@@ -37,12 +39,13 @@ if [ -f "$path" ] && [ ! -L "$path" ]; then
   if [ -z "$mode" ]; then mode=$(stat -c %a -- "$path"); chmod=y; fi
 fi
 if [ "$chmod" ]; then chmod "${{mode:-644}}" -- "$beside" || exit; fi
-sync -- "$beside" || exit
+new=
+if [ -e "$path" ] || [ -L "$path" ]; then sync -- "$beside" || exit; else new=$path; fi
 mv -fT -- "$beside" "$path" || exit
 trap - EXIT
-sync -- "${{path%/*}}/" 2>/dev/null &
+sync -- ${{new:+"$new"}} "${{path%/*}}/" 2>/dev/null &
 stat -c '{STAT_FORMAT}' -- "$path" || exit
-wait
+wait "$!" || [ -z "$new" ] || sync -- "$new" || {{ rm -f -- "$new"; exit 1; }}
 """
 
 SMALL = f"""
