@@ -44,14 +44,15 @@ class AuditLog:
         self._identity_of_head: tuple[int, int] | None = None
         self._known = (b"", Head())  # the head's bytes as last seen, and what they say
 
-    def append(self, entry: Entry) -> int:
-        """Chain one entry to the log and return its number; it is with the system then, whatever becomes of us."""
-        text = entries.text(entry.as_data())
+    def append(self, *added: Entry) -> int:
+        """Chain entries to the log and return the last one's number; they are with the system then, whatever becomes
+        of us."""
+        texts = [entries.text(entry.as_data()) for entry in added]
         with self._held() as read:
             head = self._at_end(self._head_now(read))
             if head.size >= self._rotate_at:
                 head = self._rotate(head)
-            return self._write(head, text).number
+            return self._write(head, *texts).number
 
     def demand(self) -> None:
         """Raise AuditError unless a line could be appended now."""
@@ -85,15 +86,18 @@ class AuditLog:
 
     # --- one line ---
 
-    def _write(self, head: Head, text: bytes) -> Head:
-        line, after = self._chain.link(head, text)
+    def _write(self, head: Head, *texts: bytes) -> Head:
+        lines, after = b"", head
+        for text in texts:
+            line, after = self._chain.link(after, text)
+            lines += line
         file = self._open_file()
         try:
-            rest = memoryview(line)
+            rest = memoryview(lines)
             while rest:
                 rest = rest[os.write(file, rest) :]
         except OSError:
-            if len(rest) < len(line):  # the disk is full in the middle of a line: nothing of it stays
+            if len(rest) < len(lines):  # the disk is full in the middle of it: nothing of it stays
                 os.ftruncate(file, head.size)
             raise
         self._write_head(after)

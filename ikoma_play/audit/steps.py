@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -32,16 +32,26 @@ class Steps:
         self._count = 0
 
     def __call__(self, event: Event) -> None:
-        match event:
-            case PlayStarted(hosts=hosts):
-                for log in {id(log): log for host in hosts if (log := self._log_of(host))}.values():
-                    log.demand()
-            case StepStarted(host=host):
-                if (log := self._log_of(host)) is not None:
-                    log.demand()
-            case StepFinished() if event.outcome.status is not Status.SKIPPED and event.step is not None:
-                if (log := self._log_of(event.host)) is not None:
-                    log.append(self._entry(event))
+        self.many((event,))
+
+    def many(self, events: Sequence[Event]) -> None:
+        """Write the lines of several events at once, then see whether the steps that begin could be written down."""
+        lines: dict[AuditLog, list[Entry]] = {}
+        wanted: dict[AuditLog, None] = {}
+        for event in events:
+            match event:
+                case PlayStarted(hosts=hosts):
+                    wanted.update((log, None) for host in hosts if (log := self._log_of(host)))
+                case StepStarted(host=host):
+                    if (log := self._log_of(host)) is not None:
+                        wanted[log] = None
+                case StepFinished() if event.outcome.status is not Status.SKIPPED and event.step is not None:
+                    if (log := self._log_of(event.host)) is not None:
+                        lines.setdefault(log, []).append(self._entry(event))
+        for log, entries in lines.items():
+            log.append(*entries)
+        for log in wanted:
+            log.demand()
 
     def _entry(self, event: StepFinished) -> Entry:
         assert event.step is not None

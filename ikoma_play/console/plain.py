@@ -1,4 +1,4 @@
-"""A run as plain lines, for files, pipes and logs: stable, easy to grep, each written at once."""
+"""A run as plain lines, for files, pipes and logs: stable, easy to grep, each written as it comes."""
 
 from __future__ import annotations
 
@@ -46,13 +46,21 @@ class PlainView:
         self._lock = Lock()
 
     def __call__(self, event: Event) -> None:
+        self.many((event,))
+
+    def many(self, events: Sequence[Event]) -> None:
         with self._lock:
-            if isinstance(event, RunStarted):
-                self._check = event.check
-            for line in self._narrator.tell(event):
-                self._write(drawn(line), line.status or line.kind)
-            if isinstance(event, RunFinished) and event.report:
-                self._recap(event.report)
+            for event in events:
+                self._tell(event)
+            self._stream.flush()
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._check = event.check
+        for line in self._narrator.tell(event):
+            self._write(drawn(line), line.status or line.kind)
+        if isinstance(event, RunFinished) and event.report:
+            self._recap(event.report)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -72,7 +80,6 @@ class PlainView:
     def _write(self, text: str, style: str) -> None:
         code = STYLES.get(style) if self._colour else None
         self._stream.write(f"\x1b[{code}m{text}\x1b[0m\n" if code else f"{text}\n")
-        self._stream.flush()
 
 
 def drawn(line: Line) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ..errors import IkomaError, JournalError, StepError, TemplateFailed
+from ..errors import IkomaError, Interrupted, JournalError, StepError, TemplateFailed
 from ..events import Event, Memory, StepFinished, StepProgress, StepRetried, StepStarted, UndoRecorded
 from ..language.templating import Layer, Templar, Variables, has_template
 from ..model import EMPTY, Failure, Outcome, Progress, Retry, Status
@@ -311,12 +311,9 @@ class Call:
             )  # fmt: skip
 
     def keep_undo(self, record: Any) -> None:
-        """Write down how a change is undone, before it is made. Raises JournalError: then it must not be made.
-
-        `record` is plain JSON without secrets."""
-        self._write_down(
-            UndoRecorded(self.run.id, time.time(), self.step, self.host.name, self.occurrence(), record)
-        )  # fmt: skip
+        """Write down how a change is undone (plain JSON without secrets) before it is made, or raise JournalError."""
+        event = UndoRecorded(self.run.id, time.time(), self.step, self.host.name, self.occurrence(), record)
+        self._write_down(event)
 
     def remember(self, recorded: Iterable[Mapping[str, Any]]) -> None:
         """Put what an earlier process wrote down of this step among what is undone."""
@@ -331,10 +328,12 @@ class Call:
         self.run.emit(event)
         if isinstance(self.run.observer_error, JournalError):
             raise self.run.observer_error  # nothing touches a host that is not written down before
+        if self.run.aborted:  # in the middle of telling, perhaps
+            raise Interrupted("the run was interrupted")
 
     def _progress(self, progress: Progress) -> None:
         if not self.hidden:
-            self.run.emit(StepProgress(self.run.id, time.time(), self.step, self.host.name, progress))
+            self.run.emit(StepProgress(self.run.id, time.time(), self.step, self.host.name, progress), wait=False)
 
     def _judged(self, templar: Templar, done: Done) -> Done:
         """What changed_when and failed_when make of an outcome."""

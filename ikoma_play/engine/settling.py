@@ -35,7 +35,7 @@ def settle(play: Stage, call: Call, done: Done) -> bool:
     if bad:
         play.run.failed_with(host, event)
     if not call.replayed:
-        play.run.emit(event)
+        play.run.emit(event, wait=bool(call.entries))  # what is kept for undoing goes only once that is written
     if call.entries and not call.touched and step.changed_when is None:
         undoing.unchanged(play, host, call.entries)
     if outcome.status is Status.UNREACHABLE and not outcome.ignored:

@@ -33,6 +33,7 @@ from .locking import Held, Locking
 from .masking import Secrets
 from .options import Options
 from .roads import RUNNER, Connect, Roads, carried, way
+from .telling import Telling
 
 T = TypeVar("T")
 WORKER = "ikoma-host"
@@ -86,12 +87,11 @@ class RunState:
         self.inventory = inventory
         self.tools = tools
         self.options = options
-        self.observers = list(observers)
-        self.observer_error: Exception | None = None
         self.roads = Roads(connect)
         self.secrets = Secrets()
         self.layers = Layers()
         self.stopping = Flag()
+        self.telling = Telling(observers, self.stopping)
         self.aborted = False  # the run is to end at once: of the steps it is at nobody will know the end
         self.background = Background(self.stopping)
         keep = past is not None and past.undo
@@ -115,33 +115,18 @@ class RunState:
 
     # --- events ---
 
-    def emit(self, event: Event) -> None:
-        """Hand an event to the observers, masked, one at a time.
+    def emit(self, event: Event, wait: bool = True) -> None:
+        """Hand an event to the observers, masked. Without `wait` it may be told a moment later.
 
-        An observer that fails (no disk for the journal, nobody at the other end of the pipe) is told nothing
-        further, and the run ends after the steps it is at; `run` then raises what the observer raised."""
-        if not self.observers:
-            return
-        masked = self.secrets.mask_event(event)
-        with self._lock:
-            for observer in self.observers:
-                try:
-                    observer(masked)
-                except Exception as error:
-                    self._lose(observer, error)
-        if isinstance(event, StepStarted):  # what waits for the disk waits outside: hosts do so together
-            for observer in self.observers:
-                if (wait := getattr(observer, "settle", None)) is not None:
-                    try:
-                        wait()
-                    except Exception as error:
-                        self._lose(observer, error)
+        Where one of them fails the run ends after the steps it is at; `run` then raises what the observer raised."""
+        if self.telling:
+            self.telling.tell(self.secrets.mask_event(event), wait)
+            if isinstance(event, StepStarted):
+                self.telling.settle()
 
-    def _lose(self, observer: Observer, error: Exception) -> None:
-        with self._lock:
-            self.observers = [each for each in self.observers if each is not observer]
-            self.observer_error = self.observer_error or error
-            self.stopping.set()
+    @property
+    def observer_error(self) -> Exception | None:
+        return self.telling.error
 
     def failed_with(self, host: HostRun, event: StepFinished) -> None:
         """Keep what a host failed by for the report, masked."""

@@ -29,7 +29,7 @@ from .again import fingerprint, fingerprint_of_file
 from .holder import Holder, this_process
 from .past import Past
 from .pulse import Pulse
-from .store import Store
+from .store import Change, Store
 
 
 class About(Struct, frozen=True):
@@ -63,6 +63,31 @@ class Recorder:
         self._known: dict[tuple[str, str], int] = {}  # an earlier process's steps by their numbers
 
     def __call__(self, event: Event) -> None:
+        self.many((event,))
+
+    def many(self, events: Sequence[Event]) -> None:
+        """Write what several events say of steps at once, in their order."""
+        changes: list[Change] = []
+        begun = False
+        for event in events:
+            if isinstance(event, StepStarted):
+                changes.append(self._begin_step(event))
+                begun = True
+            elif isinstance(event, StepFinished):
+                changes.append(self._finish_step(event))
+            else:
+                self._write(changes, begun)
+                changes, begun = [], False
+                self._other(event)
+        self._write(changes, begun)
+
+    def _write(self, changes: Sequence[Change], begun: bool) -> None:
+        if begun:
+            self._settle = self.store.begin(*changes)
+        elif changes:
+            self.store.write(*changes, durable=False)
+
+    def _other(self, event: Event) -> None:
         match event:
             case RunStarted() if self.about.past is not None:
                 self._go_on(event, self.about.past)
@@ -70,12 +95,8 @@ class Recorder:
                 self._begin(event)
             case PlayStarted():
                 self._play = event.play
-            case StepStarted():
-                self._begin_step(event)
             case UndoRecorded():
                 self._keep_undo(event)
-            case StepFinished():
-                self._finish_step(event)
             case Warned():
                 self.store.write(("add_note", {"run": event.run, "at": event.at, "text": event.message}), durable=False)
             case RunFinished(report=Report() as report):
@@ -128,21 +149,20 @@ class Recorder:
         )
         self.note(event.run, f"{self.holder.who} on {self.holder.host} (process {self.holder.pid}) {what}")
 
-    def _begin_step(self, event: StepStarted) -> None:
+    def _begin_step(self, event: StepStarted) -> Change:
         if self._pulse is not None:
             self._pulse.demand()
         key = (event.host, event.occurrence)
         if key in self._known:
             number = self._open[key] = self._known[key]
             values = {"run": event.run, "number": number, "started": event.at, "arguments": text(event.arguments)}
-            self._settle = self.store.begin(("begin_step_again", values))
-            return
+            return "begin_step_again", values
         self._number += 1
         self._open[key] = self._number
         about = {**self._about_step(event, self._number), "started": event.at}
-        self._settle = self.store.begin(("begin_step", about))
+        return "begin_step", about
 
-    def _finish_step(self, event: StepFinished) -> None:
+    def _finish_step(self, event: StepFinished) -> Change:
         memory, facts = event.memory, event.outcome.facts
         came = {
             "state": event.outcome.status.value,
@@ -160,12 +180,11 @@ class Recorder:
         if number is not None:
             kept = [{**each, INTENDED: True} for each in self._undo.get(key, ())]
             came["unneeded"] = text(kept) if kept else None
-            self.store.write(("end_step", {"run": event.run, "number": number, **came}), durable=False)
-            return
+            return "end_step", {"run": event.run, "number": number, **came}
         self._number += 1
         about = self._about_step(event, self._number)
         started = event.at - event.outcome.seconds
-        self.store.write(("add_step", {**about, "started": started, **came}), durable=False)
+        return "add_step", {**about, "started": started, **came}
 
     def _keep_undo(self, event: UndoRecorded) -> None:
         key = (event.host, event.occurrence)
