@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from itertools import groupby
 from threading import Lock
@@ -12,6 +11,7 @@ from msgspec import Struct
 from ..errors import IkomaError
 from ..language.templating import Layer, Templar
 from ..model import Node, Step
+from ..spelling import nearest
 from .hosts import Frame, HostRun
 from .stage import Stage
 
@@ -74,7 +74,7 @@ class Handlers:
 
     def nearest(self, name: str) -> str | None:
         known = [each for one in self.all for each in (one.step.name, *one.step.listen) if each]
-        return next(iter(difflib.get_close_matches(name, known, 1)), None)
+        return nearest(name, known, 0.6)
 
     def _name(self, handler: Handler, host: HostRun) -> str:
         """The handler's name on a host, "" where it has none there."""
