@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,12 @@ class StepScope:
         return Templar(self.variables, self._find, extra)
 
 
+@lru_cache(256)
+def _places(kind: str, name: str, *roots: str) -> tuple[Path, ...]:
+    """Where a file may be, below absolute folders."""
+    return tuple(place for root in roots for place in (Path(root, kind, name), Path(root, name)))
+
+
 def finder(step: Step, playbook_dir: str) -> Find:
     """Where the files that a step names are looked for: in each folder of its search path first below files/,
     templates/, tasks/ or vars/."""
@@ -78,15 +85,13 @@ def finder(step: Step, playbook_dir: str) -> Find:
             if given.exists():
                 return given
             raise NotFound(f"there is no {given}", position=getattr(name, "position", None))
-        looked = []
-        for root in map(Path, search_path(step, playbook_dir)):
-            for place in (root / kind / name, root / name):
-                if place.exists():
-                    return place.absolute()
-                looked.append(str(place))
+        places = _places(kind, str(name), *search_path(step, playbook_dir))
+        for place in places:
+            if place.exists():
+                return place
         raise NotFound(
             f"there is no file {name!r} in {kind} of this step",
-            remedy=f"Put it into one of: {', '.join(looked)}.",
+            remedy=f"Put it into one of: {', '.join(map(str, places))}.",
             position=getattr(name, "position", None),
         )
 

@@ -7,11 +7,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event as Flag
 from threading import RLock
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import Struct, field
 
@@ -34,6 +33,9 @@ from .masking import Secrets
 from .options import Options
 from .roads import RUNNER, Connect, Roads, carried, way
 from .telling import Telling
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 WORKER = "ikoma-host"
@@ -291,6 +293,8 @@ class RunState:
         workers = min(most or self.options.workers, self.options.workers)
         if workers == 1:
             return [work(host) for host in hosts]
+        from concurrent.futures import ThreadPoolExecutor
+
         if most and most < len(hosts):
             with ThreadPoolExecutor(workers, thread_name_prefix=WORKER) as pool:
                 return list(pool.map(work, hosts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pwd
 import socket
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -68,18 +69,23 @@ ABOUT = frozenset(
 """Names that are there in a template file without anybody having set them; the tool adds the third of the paths."""
 
 
+@lru_cache(64)
+def _owner(uid: int) -> str | int:
+    """A user's name, else the number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return uid
+
+
 def about(path: Path) -> dict[str, Any]:
     """The variables that Ansible adds for a template file."""
     status = path.stat()
-    try:
-        owner: str | int = path.owner()
-    except KeyError:
-        owner = status.st_uid
     return {
         "template_path": str(path),
         "template_fullpath": str(path.absolute()),
         "template_host": socket.gethostname(),
-        "template_uid": owner,
+        "template_uid": _owner(status.st_uid),
         "template_mtime": datetime.fromtimestamp(status.st_mtime),
         "template_run_date": datetime.now(),
         "ansible_managed": "Ansible managed",
