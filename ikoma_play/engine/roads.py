@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from msgspec.structs import replace
 
 from ..errors import TimedOut
+from ..language.templating import Variables
 from ..model import Command, Host, Outcome, Progress, Result
 from ..transport.base import Item, Put, Stat, Transport
 
@@ -268,12 +269,13 @@ class LazyRoad(StepRoad):
 
 def way(variables: Mapping[str, Any]) -> tuple[str, ...]:
     """What tells one road to a host from another: where its variables lead, and as whom. A step's own may differ."""
-    return tuple(f"{name}={variables[name]}" for name in _WAY if name in variables)
+    there = variables.among(_WAY) if isinstance(variables, Variables) else _WAY & variables.keys()
+    return tuple(f"{name}={variables[name]}" for name in sorted(there))
 
 
-_WAY = (
-    "ansible_connection", "ansible_host", "ansible_ssh_host", "ansible_port", "ansible_ssh_port", "ansible_user",
-    "ansible_ssh_user", "ansible_private_key_file", "ansible_ssh_private_key_file",
+_WAY = frozenset(
+    ("ansible_connection", "ansible_host", "ansible_ssh_host", "ansible_port", "ansible_ssh_port", "ansible_user",
+     "ansible_ssh_user", "ansible_private_key_file", "ansible_ssh_private_key_file")
 )  # fmt: skip
 
 

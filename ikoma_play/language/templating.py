@@ -101,6 +101,13 @@ class Variables(Mapping[str, Any]):
                 return True
         return False
 
+    def among(self, names: frozenset[str]) -> set[str]:
+        """Which of these names are variables."""
+        found: set[str] = set()
+        for values in (layer.values for layer in self.layers):
+            found |= names & values.keys() if isinstance(values, dict) else {name for name in names if name in values}
+        return found
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name for layer in self.layers for name in list(layer.values)))
 

@@ -74,7 +74,7 @@ class Process:
             **(identity or {}),  # type: ignore[call-overload]
         )
         self.pid: int = self._popen.pid
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.PollSelector()  # three descriptors: an epoll of its own costs more
 
     def feed(self, data: bytes | BinaryIO) -> None:
         if isinstance(data, bytes):
