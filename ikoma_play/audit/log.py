@@ -77,8 +77,7 @@ class AuditLog:
             file, head = os.stat(self.path), os.stat(self._head_path)  # noqa: PTH116
         except OSError:
             return False
-        same = (file.st_dev, file.st_ino) == self._identity
-        return same and (head.st_dev, head.st_ino) == self._identity_of_head
+        return _identity(file) == self._identity and _identity(head) == self._identity_of_head
 
     def close(self) -> None:
         with self._one_at_a_time:
@@ -159,7 +158,7 @@ class AuditLog:
             there = None
         if there is not None and not stat.S_ISREG(there.st_mode):
             raise AuditError(f"the audit log {self.path} is no regular file", remedy="Name a file in AUDIT_LOG.")
-        if self._file is not None and (there is None or (there.st_dev, there.st_ino) != self._identity):
+        if self._file is not None and (there is None or _identity(there) != self._identity):
             os.close(self._file)
             self._file = None
         self._open_file()
@@ -247,7 +246,7 @@ class AuditLog:
                 there = os.stat(self._head_path)  # noqa: PTH116
             except FileNotFoundError:
                 there = None
-            if there is not None and (there.st_dev, there.st_ino) == self._identity_of_head:
+            if there is not None and _identity(there) == self._identity_of_head:
                 return head
             self._forget()
 
@@ -255,13 +254,13 @@ class AuditLog:
         if self._head is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._head = os.open(self._head_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
-            self._identity_of_head = _identity(self._head)
+            self._identity_of_head = _identity(os.fstat(self._head))
         return self._head
 
     def _open_file(self) -> int:
         if self._file is None:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
-            self._identity = _identity(self._file)
+            self._identity = _identity(os.fstat(self._file))
         return self._file
 
     def _forget(self) -> None:
@@ -272,9 +271,9 @@ class AuditLog:
         self._known = (b"", Head())
 
 
-def _identity(file: int) -> tuple[int, int]:
-    opened = os.fstat(file)
-    return opened.st_dev, opened.st_ino
+def _identity(of: os.stat_result) -> tuple[int, int]:
+    """What tells a file from another that has its path."""
+    return of.st_dev, of.st_ino
 
 
 def head_of(path: Path) -> Path:

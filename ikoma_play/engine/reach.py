@@ -56,7 +56,7 @@ def road(
     """The open road for one call of a tool. Raises Unreachable, StepError.
 
     `apart` names a connection of its own; `detached` is how long a command goes on by itself."""
-    variables: Mapping[str, Any] = templar.variables
+    variables = templar.variables
     if to is not None and to != host.name:
         assert run.play is not None
         variables = run.host(to).variables.view(run.play, seen=run.secrets.see)

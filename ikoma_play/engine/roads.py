@@ -267,10 +267,9 @@ class LazyRoad(StepRoad):
         self._receiver = receiver
 
 
-def way(variables: Mapping[str, Any]) -> tuple[str, ...]:
+def way(variables: Variables) -> tuple[str, ...]:
     """What tells one road to a host from another: where its variables lead, and as whom. A step's own may differ."""
-    there = variables.among(_WAY) if isinstance(variables, Variables) else _WAY & variables.keys()
-    return tuple(f"{name}={variables[name]}" for name in sorted(there))
+    return tuple(f"{name}={variables[name]}" for name in sorted(variables.among(_WAY)))
 
 
 _WAY = frozenset(

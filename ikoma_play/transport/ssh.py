@@ -51,7 +51,8 @@ class SshTransport(SshFiles):
         self.host = host
         self.progress = progress
         known = settings(host)
-        self.connection = _begun.pop(known) if known in _begun else Connection(known, _jumps)
+        begun = _begun.pop(known, None)
+        self.connection = Connection(known, _jumps) if begun is None else begun
         self._roads: dict[Identity, SshTransport] = {}
         self._first = self
         self._making = threading.Lock()

@@ -66,7 +66,7 @@ class Connection:
         threading.Thread(target=self._begun, daemon=True, name="ikoma-connect").start()
 
     def _begun(self) -> None:
-        with self._lock:
+        with self._lock, suppress(Exception):  # what nobody foresaw comes again to the one who asks
             if self._wire is None and not self._closed:
                 try:
                     self.wire()

@@ -14,6 +14,7 @@ from ikoma_play.tools.general.copying import Manner, at_once
 from ikoma_play.tools.general.placing import Attributes
 from ikoma_play.transport.base import Put
 from ikoma_play.transport.ssh import SshTransport
+from ikoma_play.transport.ssh_files import SMALL
 from tests.parts.sshd import ROOT
 
 
@@ -157,3 +158,17 @@ def test_a_tool_asks_once_where_what_is_there_does_not_matter(
             [("" if content == b"one" else "one", content.decode())] if changed else []
         )
     assert trips is None or taken == trips
+
+
+@pytest.mark.parametrize("there", [None, b"before"])
+def test_what_the_disk_does_not_take_leaves_things_as_they_were(
+    on: SshTransport, place: str, there: bytes | None
+) -> None:
+    path, beside = f"{place}/a", f"{place}/.a.beside"
+    if there is not None:
+        on.write(path, there)
+    script = f"sync() {{ return 1; }}\ncontent() {{ printf new; }}\n{SMALL}"
+    assert not on.run_script(script, path, place, beside, "", "133", "").ok
+    assert [entry.path for entry in on.scan(place)] == ([path] if there is not None else [])
+    if there is not None:
+        assert on.read(path) == there
