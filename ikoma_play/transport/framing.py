@@ -60,6 +60,8 @@ printf '\\036{mark};' >&6; printf '\\036{mark}%s %s\\n' "$$" "$ikoma_t"
 GUARDING = 3  # seconds after which the guard looks again
 
 # Ends what runs under the shell $p, but for its child $me: its children's sessions first by TERM, then by KILL.
+# A process that is killed goes on until it has its next turn: it is waited for, but not for ever, as an orphan
+# that nobody collects never goes.
 _ENDING = """
 children() {
   if [ -r "/proc/$p/task/$p/children" ]; then read -r found < "/proc/$p/task/$p/children"; echo "$found"; return; fi
@@ -68,10 +70,10 @@ children() {
 c=; for x in $(children); do [ "$x" = "$me" ] || c="$c $x"; done
 there() { for x in $c; do kill -0 "-$x" 2>/dev/null && return; done; return 1; }
 for x in $c; do kill -TERM "-$x" 2>/dev/null || kill -TERM "$x" 2>/dev/null; done
-i=0
-while [ "$i" -lt 10 ] && there; do sleep 0.1 2>/dev/null || sleep 1; i=$((i + 1)); done
+gone() { i=0; while [ "$i" -lt 10 ] && there; do sleep "$1" 2>/dev/null || sleep 1; i=$((i + 1)); done; }
+gone 0.1
 for x in $c; do kill -KILL "-$x" 2>/dev/null || kill -KILL "$x" 2>/dev/null; done
-:
+gone 0.03
 """
 KILLING = f"p=$1 me=\n{_ENDING}"
 

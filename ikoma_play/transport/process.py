@@ -18,6 +18,7 @@ from ..model import Result
 KEPT = 64 * 2**20  # bytes of each stream that a Result keeps
 CHUNK = 64 * 2**10
 GRACE = 1.0  # seconds between asking a process group to end and killing it
+LEAVING = 0.3  # seconds in which what was killed is waited for
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # the exit codes a shell gives
 
 
@@ -214,6 +215,19 @@ class Process:
             self._popen.wait(GRACE)
         send(signal.SIGKILL)
         self._popen.wait()
+        # Its children go on until they have their next turn; an orphan that nobody collects never goes.
+        until = time.monotonic() + LEAVING
+        while not self._group_is_gone() and time.monotonic() < until:
+            time.sleep(0.005)
+
+    def _group_is_gone(self) -> bool:
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # another user's
+            pass
+        return False
 
     def _close(self) -> None:
         self._selector.close()

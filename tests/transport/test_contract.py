@@ -104,6 +104,14 @@ def test_the_whole_group_is_killed_when_time_is_up(road: Transport, folder: Path
     assert not alive(child), "a child of the command is still there"
 
 
+def test_who_is_told_that_time_is_up_finds_nothing_running(road: Transport) -> None:
+    """A child with much memory takes a while to go."""
+    much = "$| = 1; $much = 'x' x 400_000_000; print $$; sleep 77"
+    with pytest.raises(TimedOut) as caught:
+        road.run(look("sh", "-c", "trap '' TERM; \"$@\" & wait", "sh", "perl", "-e", much, timeout=3))
+    assert not alive(int(caught.value.evidence)), "it was told that the command has ended, and it goes on"
+
+
 def test_a_child_that_stays_does_not_hold_the_command_up(road: Transport) -> None:
     begun = time.monotonic()
     result = road.run(look("sh", "-c", "sleep 66 & echo $!"))
