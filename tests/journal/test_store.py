@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sqlite3
 import subprocess
@@ -212,6 +213,18 @@ def test_a_run_that_was_held_for_dead_goes_no_further(again: Again, monkeypatch:
         while True:
             beating.demand()
             beating._say()
+
+
+@pytest.mark.parametrize("name", ["add_run", "newest_runs", "newest_ids"])
+def test_a_run_is_begun_and_ended_without_a_look_at_all_others(tmp_path: Path, name: str) -> None:
+    store = open_store(f"sqlite:{tmp_path / 'journal.db'}")
+    text = statements()[name]
+    values = dict.fromkeys(re.findall(r":(\w+)", text), 1)
+    plan = [str(row["detail"]) for row in store._connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]  # type: ignore[attr-defined]
+    of_runs = [line for line in plan if line.startswith(("SCAN runs", "SEARCH runs"))]
+    assert of_runs and all("runs_in_order" in line for line in of_runs), plan
+    assert not any("TEMP B-TREE" in line for line in plan), plan
+    store.close()
 
 
 def test_every_statement_is_described() -> None:
