@@ -21,6 +21,7 @@ FLOORS = {
     "": 0,  # ikoma_play/__init__.py: the version
     "model": 1,
     "events": 2,
+    "lean": 1,
     "spelling": 1,
     "shipped": 1,
     "errors": 2,

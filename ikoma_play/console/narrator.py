@@ -27,7 +27,7 @@ from ..model import Outcome, Status, Step
 from . import words
 from .terminal import one_line, printable
 
-ADDRESS = re.compile(r"\d+(\.\d+){3}(:\d+)?|\[?[0-9a-f]*(:[0-9a-f]*){2,}\]?(:\d+)?")  # with its port
+ADDRESS = r"\d+(\.\d+){3}(:\d+)?|\[?[0-9a-f]*(:[0-9a-f]*){2,}\]?(:\d+)?"  # with its port
 SAID = {"assert": ("fail_msg", "msg", "success_msg"), "fail": ("msg",)}  # arguments that are what the failure says
 MANY = 8  # from more hosts than this on, equal outcomes are told together
 
@@ -248,7 +248,7 @@ def note(outcome: Outcome) -> str:
 def _likeness(event: StepFinished, behind: str, below: tuple[Line, ...]) -> tuple[str, ...]:
     """What a failure says that would be the same on another host: without names, addresses and the step's values."""
     said = (line.text for line in below if line.kind != "call")
-    return (event.outcome.status.value, behind, *(ADDRESS.sub("", text.replace(event.host, "")) for text in said))
+    return (event.outcome.status.value, behind, *(re.sub(ADDRESS, "", text.replace(event.host, "")) for text in said))
 
 
 def failure(event: StepFinished, step: Step) -> Iterator[Line]:

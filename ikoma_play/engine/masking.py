@@ -35,7 +35,7 @@ _WORDS = (
 _NAME = re.compile(rf"(^|[_.-])({_WORDS})s?($|[_.-](hash|value|text|[0-9]+)$)", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(Password|Passphrase|Secret|Token|ApiKey|PrivateKey)s?$")
 _IN_URL = re.compile(r"://[^/\s:@]*:([^@/\s]+)@")
-_PLAIN = re.compile(r"[a-z]+(-[a-z]+)*|/[\w./-]*|[\d.: -]+")
+_PLAIN = r"[a-z]+(-[a-z]+)*|/[\w./-]*|[\d.: -]+"
 _ORDINARY = frozenset(
     ("true", "false", "none", "null", "omit", "required", "optional", "changed", "password", "secret")
 )
@@ -79,7 +79,7 @@ class Secrets:
 
     def add_hidden(self, value: Any) -> None:
         """What a no_log step was given or gave: secret, but for plain words and paths that say nothing."""
-        self.add([text for text in _texts(value) if len(text) >= 6 and not _PLAIN.fullmatch(text)])
+        self.add([text for text in _texts(value) if len(text) >= 6 and not re.fullmatch(_PLAIN, text)])
 
     def see(self, name: str, value: Any) -> None:
         """A variable or argument was looked up: keep what its name, or names within, say is secret."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 import threading
 import time
@@ -363,5 +362,5 @@ def _inventory_place(inventory: Inventory, host: Host, name: str) -> Any:
 
 _ANSIBLE = {
     "full": "2.18.0", "major": 2, "minor": 18, "revision": 0, "string": f"2.18.0 (ikoma-play {__version__}, "
-    f"Python {platform.python_version()})",
+    f"Python {sys.version.split()[0]})",
 }  # fmt: skip

@@ -17,8 +17,8 @@ _LOCAL = frozenset((
     "no-hosts", "no-loop", "no-tool", "template", "two-loops", "two-tools", "unknown-argument", "unknown-keyword",
     "unknown-tag", "unknown-tool", "unsupported-keyword", "wrong-arguments", "wrong-keyword", "wrong-type",
 ))  # fmt: skip
-_KEY = re.compile(r"(?:^|[{,\s])([A-Za-z_]\w*)\s*:(?=\s|$)")
-_NAMING = re.compile(r"([A-Za-z_]\w*)\s*:\s+([A-Za-z_]\w*)\s*(?=[,}]|$)")
+_KEY = r"(?:^|[{,\s])([A-Za-z_]\w*)\s*:(?=\s|$)"
+_NAMING = r"([A-Za-z_]\w*)\s*:\s+([A-Za-z_]\w*)\s*(?=[,}]|$)"
 _NAMERS = ("register", "loop_var", "index_var")
 
 
@@ -42,8 +42,8 @@ class Broken(Struct, frozen=True):
 
 def _names_in(line: str) -> Iterator[str]:
     """The names of entries in a line, and what is named by a keyword that looks like register."""
-    for found in _KEY.finditer(line):
+    for found in re.finditer(_KEY, line):
         yield found[1]
-    for found in _NAMING.finditer(line):
+    for found in re.finditer(_NAMING, line):
         if nearest(found[1], _NAMERS):
             yield found[2]

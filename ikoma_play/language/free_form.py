@@ -55,13 +55,13 @@ def _closes(line: str, index: int) -> bool:
     return line.find({"{": "}}", "%": "%}", "#": "#}"}[line[index + 1]], index + 2) >= 0
 
 
-_ESCAPE = re.compile(r"\\(?:U[0-9a-fA-F]{8}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|N\{[^}]+\}|[\\'\"abfnrtv])")
+_ESCAPE = r"\\(?:U[0-9a-fA-F]{8}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|N\{[^}]+\}|[\\'\"abfnrtv])"
 
 
 def _meant(value: str) -> str:
     """What a value stands for: `\\n` in it is the end of a line, and the quotes around the whole of it go."""
     try:
-        return unquoted(_ESCAPE.sub(lambda escape: codecs.decode(escape[0], "unicode-escape"), value))
+        return unquoted(re.sub(_ESCAPE, lambda escape: codecs.decode(escape[0], "unicode-escape"), value))
     except UnicodeDecodeError:  # a name that no character has
         return unquoted(value)
 

@@ -11,9 +11,9 @@ from ..model import Fault
 from .text import position_of
 
 MAX_RANGE = 10_000
-_SUBSCRIPT = re.compile(r"(?P<name>.+)\[(?:(?P<one>-?\d+)|(?P<first>-?\d*)[:-](?P<last>-?\d*))\]\Z")
+_SUBSCRIPT = r"(?P<name>.+)\[(?:(?P<one>-?\d+)|(?P<first>-?\d*)[:-](?P<last>-?\d*))\]\Z"
 _RANGE = re.compile(r"\[(?P<first>[0-9]+|[A-Za-z]):(?P<last>[0-9]+|[A-Za-z])(?::(?P<step>[0-9]+))?\]")
-_IPV6 = re.compile(r"[0-9a-fA-F:.]*::?[0-9a-fA-F:.]*\Z")
+_IPV6 = r"[0-9a-fA-F:.]*::?[0-9a-fA-F:.]*\Z"
 
 
 class BadPattern(ValueError):
@@ -31,7 +31,7 @@ def terms(pattern: Any) -> list[str]:
 def _split(text: str) -> list[str]:
     if "," in text:
         return [part for piece in text.split(",") for part in (_split(piece) if "," not in piece else [piece])]
-    if text.startswith("~") or (text.count(":") > 1 and _IPV6.match(text.strip("[]"))):
+    if text.startswith("~") or (text.count(":") > 1 and re.match(_IPV6, text.strip("[]"))):
         return [text]
     parts, depth, start = [], 0, 0
     for index, char in enumerate(text):
@@ -81,7 +81,7 @@ def _matching(term: str, groups: Mapping[str, Sequence[str]], hosts: Sequence[st
         return [term]
     if term.startswith("~"):
         return _by_name(re.compile(term[1:]), groups, hosts)
-    if subscript := _SUBSCRIPT.match(term):
+    if subscript := re.match(_SUBSCRIPT, term):
         found = _matching(subscript["name"], groups, hosts)
         return None if found is None else _part(found, subscript)
     if any(char in term for char in "*?["):

@@ -19,7 +19,7 @@ from .values import check_variable_names, what_it_is
 
 _YAML_ENDINGS = (".yml", ".yaml", ".json")
 # What a directory of inventories may hold besides.
-_PASSED_OVER = re.compile(
+_PASSED_OVER = (
     r"^\.|^(?:host_vars|group_vars|vars_plugins)$|~$|\.(?:pyc|pyo|swp|bak|rpm|md|txt|rst|orig|ini|cfg|retry)$"
 )
 _KEYS = tuple(GROUP_KEYWORDS)
@@ -37,7 +37,7 @@ def read_source(source: str, draft: Draft) -> str | None:
         draft.sources.append(path)
         for entry in sorted(os.listdir(path)):
             inner = os.path.join(path, entry)
-            if not _PASSED_OVER.search(entry):
+            if not re.search(_PASSED_OVER, entry):
                 if os.path.isdir(inner):
                     read_source(inner, draft)
                 else:

@@ -12,7 +12,7 @@ from typing import Any
 CODE = "left-out"
 INSTEAD_OF_MODULES = "Make it a program, and run it with script or command."
 NO_PLUGINS = "Plugins for Ansible (filter_plugins, test_plugins, lookup_plugins) are not part of ikoma-play."
-_FULL_NAME = re.compile(r"([a-z_]\w*\.[a-z_]\w*)\.[a-z_]\w*(?:\.\w+)*\Z")
+_FULL_NAME = r"([a-z_]\w*\.[a-z_]\w*)\.[a-z_]\w*(?:\.\w+)*\Z"
 _OURS = ("ansible.builtin", "ansible.legacy")
 ROADS = ("ssh", "smart", "paramiko", "paramiko_ssh", "local")
 METHODS = ("sudo", "su", "doas")
@@ -87,7 +87,7 @@ ARGUMENTS: Mapping[str, str] = {
 
 def collection_of(name: str) -> str:
     """The collection that a full name belongs to, "" where there is none or it is Ansible's own."""
-    found = _FULL_NAME.match(name)
+    found = re.match(_FULL_NAME, name)
     return found[1] if found and found[1] not in _OURS else ""
 
 

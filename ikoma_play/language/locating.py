@@ -11,7 +11,7 @@ from typing import Any
 from ..model import Fault, Position
 from .text import position_of
 
-_ALLOW = re.compile(r"#.*\bikoma-play:\s*allow\s+([\w ,-]+)")
+_ALLOW = r"#.*\bikoma-play:\s*allow\s+([\w ,-]+)"
 
 
 def lines_of(file: str) -> Sequence[str]:
@@ -57,6 +57,6 @@ def silenced(fault: Fault) -> bool:
     here = lines[position.line - 1] if 0 < position.line <= len(lines) else ""
     above = lines[position.line - 2].strip() if 1 < position.line <= len(lines) + 1 else ""
     for line in (here, above if above.startswith("#") else ""):
-        if "ikoma-play" in line and (found := _ALLOW.search(line)):
+        if "ikoma-play" in line and (found := re.search(_ALLOW, line)):
             return fault.code in re.split(r"[\s,]+", found[1].strip())
     return False

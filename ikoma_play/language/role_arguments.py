@@ -19,7 +19,7 @@ from .text import has_template
 
 _TRUE = frozenset(("y", "yes", "on", "1", "true", "t", "1.0"))
 _FALSE = frozenset(("n", "no", "off", "0", "false", "f", "0.0"))
-_SIZE = re.compile(r"\s*\d+(\.\d+)?\s*([BKMGTPEZY]?[bB]?)\s*\Z", re.IGNORECASE)
+_SIZE = r"(?i)\s*\d+(\.\d+)?\s*([BKMGTPEZY]?[bB]?)\s*\Z"
 _WORDS = {
     "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "list": "a list",
     "dict": "a mapping", "path": "a path", "json": "JSON", "jsonarg": "JSON", "bytes": "a size such as 10M",
@@ -236,7 +236,7 @@ def _json(value: Any) -> str:
 
 
 def _size(value: Any) -> Any:
-    if not isinstance(value, (int, float)) and not (isinstance(value, str) and _SIZE.match(value)):
+    if not isinstance(value, (int, float)) and not (isinstance(value, str) and re.match(_SIZE, value)):
         raise NotThat
     return value
 

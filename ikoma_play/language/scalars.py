@@ -16,7 +16,7 @@ _INTEGER = re.compile(
     r"[-+]?(?:(?P<binary>0b[01_]+)|(?P<hex>0x[0-9a-fA-F_]+)|(?P<octal>0[0-7_]+)"
     r"|(?P<decimal>0|[1-9][0-9_]*)|(?P<sixty>[1-9][0-9_]*(?::[0-5]?[0-9])+))$(?!\n)"
 )
-_FRACTION = re.compile(
+_FRACTION = (
     r"[-+]?(?:(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
     r"|(?P<sixty>[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*)|(?P<infinite>\.(?:inf|Inf|INF)))$(?!\n)"
     r"|\.(?:nan|NaN|NAN)$(?!\n)"
@@ -32,7 +32,7 @@ def plain(text: str) -> Any:
         return text
     if found := _INTEGER.match(text):
         return _integer(text, found)
-    if found := _FRACTION.match(text):
+    if found := re.match(_FRACTION, text):
         return _fraction(text, found)
     return text
 

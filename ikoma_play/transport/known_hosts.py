@@ -179,6 +179,8 @@ def _entry(file: str, number: int, text: str) -> Entry | None:
 
 def _matches(pattern: str, name: str) -> bool:
     """ssh's patterns know `*` and `?` only; brackets are part of `[host]:port`."""
+    if "*" not in pattern and "?" not in pattern:  # as nearly all; a long file has thousands
+        return pattern.lower() == name.lower()
     return fnmatch.fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))
 
 

@@ -13,6 +13,8 @@ from importlib import import_module
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from ..lean import without
+
 METADATA = "importlib.metadata"
 
 
@@ -34,14 +36,13 @@ class _Metadata(ModuleType):
             del sys.modules[METADATA]
 
 
-if "paramiko" not in sys.modules and "invoke" not in sys.modules:
-    sys.modules["invoke"] = None  # type: ignore[assignment]
+if "paramiko" not in sys.modules:
     standing_in = _Metadata(METADATA)
     sys.modules.setdefault(METADATA, standing_in)
     try:
-        import_module("paramiko")
+        with without("invoke"):
+            import_module("paramiko")
     finally:
-        del sys.modules["invoke"]
         standing_in.leave()
 
 import paramiko  # noqa: E402

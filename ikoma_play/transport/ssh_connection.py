@@ -227,8 +227,11 @@ class Connection:
             return process, process.socket
         if settings.jump is not None:
             return self._jumps.road(settings)
+        address: Any = settings.address
+        if address.isascii():
+            address = address.encode()  # for text Python loads what knows the world's alphabets
         try:
-            sock = socket.create_connection((settings.address, settings.port), settings.timeouts.connect)
+            sock = socket.create_connection((address, settings.port), settings.timeouts.connect)
         except OSError as error:
             raise no_connection(settings, error) from None
         return None, tuned(sock, settings.timeouts.alive * settings.timeouts.alive_count)

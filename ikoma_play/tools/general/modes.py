@@ -9,8 +9,8 @@ from ...errors import StepError
 BITS = {"r": 4, "w": 2, "x": 1}
 SHIFT = {"u": 6, "g": 3, "o": 0}
 SPECIAL = {"u": ("s", 0o4000), "g": ("s", 0o2000), "o": ("t", 0o1000)}
-CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
-_OCTAL = re.compile(r"(0o?)?[0-7]{1,4}")
+CLAUSE = r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)"
+_OCTAL = r"(0o?)?[0-7]{1,4}"
 
 
 def parse_mode(asked: str | int, now: int, directory: bool = False) -> int:
@@ -20,7 +20,7 @@ def parse_mode(asked: str | int, now: int, directory: bool = False) -> int:
         if 512 <= asked <= 777 and not set(str(asked)) - set("01234567"):
             raise StepError(f"mode {asked} is a decimal number", remedy=f'Write it as text: mode: "0{asked}".')
         number = asked
-    elif _OCTAL.fullmatch(asked):
+    elif re.fullmatch(_OCTAL, asked):
         number = int(asked, 8)
     else:
         return _symbolic(asked, now, directory)
@@ -31,7 +31,7 @@ def parse_mode(asked: str | int, now: int, directory: bool = False) -> int:
 
 def is_absolute(asked: str | int | None) -> bool:
     """Whether it means the same whatever the bits are now."""
-    return not isinstance(asked, str) or _OCTAL.fullmatch(asked) is not None
+    return not isinstance(asked, str) or re.fullmatch(_OCTAL, asked) is not None
 
 
 def show_mode(mode: int) -> str:
@@ -41,7 +41,7 @@ def show_mode(mode: int) -> str:
 def _symbolic(asked: str, now: int, directory: bool) -> int:
     mode = now
     for clause in asked.split(","):
-        parts = CLAUSE.fullmatch(clause.strip())
+        parts = re.fullmatch(CLAUSE, clause.strip())
         if parts is None:
             raise StepError(f"mode {asked!r} is not a file mode", remedy='Write it as "0644", or as in "u=rw,g=r,o=".')
         who = "ugo" if not parts[1] or "a" in parts[1] else parts[1]
