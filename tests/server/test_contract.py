@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -162,6 +164,28 @@ def test_a_failing_tool_is_told_without_a_traceback(service: Service) -> None:
     assert answer.data["success"] is False
     assert "nowhere" in answer.data["error"]
     assert "Traceback" not in answer.text
+
+
+def test_what_nobody_foresaw_is_answered_logged_and_audited(tmp_path: Path) -> None:
+    """The server is given a part that breaks. The log says where; what an error says may hold a value, and is told
+    nowhere."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "from ikoma_play.server.calls import Calls\n\n\n"
+        "def broken(*_):\n    raise RuntimeError('a fault of our own')\n\n\n"
+        "Calls._performed = broken\n"
+    )
+    with serving(tmp_path / "server", environment={"PYTHONPATH": f"{tmp_path}{os.pathsep}{CHECKOUT}"}) as service:
+        answer = service.call("apps.init", {"appName": "a"}, headers={"X-Request-Id": "broken.1"})
+        assert (answer.status, answer.data["code"], answer.data["success"]) == (500, "internal", False)
+        assert "Traceback" not in answer.text and "of our own" not in answer.text
+        (line,) = service.audited()
+        assert (line["capability"], line["result"], line["requestId"]) == ("apps.init", "error", "broken.1")
+        assert line["arguments"] == {"appName": "a"} and "the server itself failed" in line["error"]
+        service.until(lambda: any(said["event"] == "fault" for said in service.lines))
+        (said,) = (said for said in service.lines if said["event"] == "fault")
+        assert (said["error"], said["requestId"]) == ("RuntimeError", "broken.1") and "broken" in said["where"][-1]
+        assert "of our own" not in json.dumps(service.lines)
+        assert service.ask("GET", "/health").status == 200, "the server goes on"
 
 
 def test_a_locked_application_says_by_whom(service: Service) -> None:
