@@ -6,7 +6,6 @@ import os
 import sys
 
 from . import __version__
-from .lean import without
 
 
 def program() -> None:
@@ -32,8 +31,6 @@ def main() -> int:
     import gc
 
     gc.disable()  # what is loaded at start stays, so looking through it is lost time; a run enables it again
-    with without("typing_extensions"):  # as old as what msgspec wants of it is no Python that we run on
-        import msgspec  # noqa: F401
     from .cli.main import main as run
 
     try:

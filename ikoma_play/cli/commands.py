@@ -7,6 +7,7 @@ import importlib
 import click
 
 from .. import __version__
+from ..lean import without
 
 # Its file, and what --help says of it: known here so that --help loads none of them.
 COMMANDS = {
@@ -37,6 +38,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        with without("typing_extensions"):  # as old as what msgspec wants of it is no Python that we run on
+            importlib.import_module("msgspec")
         found = importlib.import_module(f"{__package__}.{COMMANDS[cmd_name][0]}").command
         assert isinstance(found, click.Command)
         return found
