@@ -38,7 +38,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        with without("typing_extensions"):  # as old as what msgspec wants of it is no Python that we run on
+        with without("typing_extensions"):  # msgspec wants of it only what Python has since 3.11
             importlib.import_module("msgspec")
         found = importlib.import_module(f"{__package__}.{COMMANDS[cmd_name][0]}").command
         assert isinstance(found, click.Command)

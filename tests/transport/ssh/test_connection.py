@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -512,3 +514,19 @@ def test_a_connection_that_was_begun_in_vain_is_told_and_tried_once(
 def test_nothing_is_begun_on_this_machine() -> None:
     begin([Host("localhost"), Host("here", (), {"ansible_connection": "local"})])
     assert not ssh._begun
+
+
+def test_what_a_connection_never_needs_is_not_loaded(box: Sshd) -> None:
+    script = (
+        "import json, sys\n"
+        "from ikoma_play.model import Command, Host\n"
+        "from ikoma_play.transport.connect import connect\n"
+        "on = connect(Host('box', vars=json.loads(sys.argv[1])))\n"
+        "assert on.run(Command(('true',))).ok\n"
+        "on.close()\n"
+        "print(*sys.modules)\n"
+    )
+    argv = [sys.executable, "-c", script, json.dumps(dict(box.host().vars))]
+    loaded = set(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split())
+    assert "paramiko" in loaded
+    assert sorted(loaded & {"encodings.idna", "importlib.metadata", "invoke"}) == []
