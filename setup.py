@@ -56,7 +56,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["ikoma_play", "ikoma_play.*"]),
-    package_data={"ikoma_play": ["py.typed", "**/*.sql", "document/*.yml", "server/pages/*"]},
+    package_data={"ikoma_play": ["py.typed", "**/*.sql", "**/*.pl", "document/*.yml", "server/pages/*"]},
     cmdclass={"build_py": BuildWithShipped},
     entry_points={"console_scripts": ["ikoma-play = ikoma_play.__main__:program"]},
     install_requires=[

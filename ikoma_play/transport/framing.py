@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from secrets import token_hex
 
@@ -84,23 +85,48 @@ def prelude(mark: str) -> bytes:
     return PRELUDE.format(mark=mark, seconds=GUARDING, ending=ending).encode()
 
 
-class Frame:
-    """One command, or a script with the command's argv as arguments, made ready for the shell.
+class Question(ABC):
+    """What a shell is asked, and the marks that its answer ends with."""
 
-    `streamed` says that standard input follows after the shell has said `go`, and that the shell ends with the
-    command; `alone`, that a program runs and nothing else, for which job control is quickest."""
+    streamed = False  # whether standard input follows after the shell has said `go`, and the shell ends with it
 
-    def __init__(self, command: Command, streamed: bool = False, script: str = "") -> None:
+    def __init__(self) -> None:
         self.nonce = token_hex(16)
         self.mark = SEPARATOR + self.nonce.encode()
         self.go = self.mark + b"go\n"
         self.ready = self.mark + b"ready\n"
+
+    @abstractmethod
+    def text(self, grouping: bool) -> bytes:
+        """What is sent. `grouping`: the shell has job control."""
+
+
+class Request(Question):
+    """A deed for the host's Perl, and the words it is done with; see small_files.pl."""
+
+    def __init__(self, deed: str, *words: str | bytes) -> None:
+        super().__init__()
+        self._deed = deed
+        self._words = [word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape") for word in words]
+
+    def text(self, grouping: bool) -> bytes:
+        lengths = " ".join(str(len(word)) for word in self._words)
+        return b"".join((f"{self._deed} {self.nonce} {lengths}\n".encode(), *self._words))
+
+
+class Frame(Question):
+    """One command, or a script with the command's argv as arguments, made ready for the shell.
+
+    `alone` says that a program runs and nothing else, for which job control is quickest."""
+
+    def __init__(self, command: Command, streamed: bool = False, script: str = "") -> None:
+        super().__init__()
         self.streamed = streamed
         self.alone = not script and not streamed and command.stdin is None
         self._command, self._script = command, script
 
     def text(self, grouping: bool = False) -> bytes:
-        """What is sent: the command in a subshell, its exit code, the marks. `grouping`: the shell has job control."""
+        """The command in a subshell, its exit code, the marks."""
         command = self._command
         grouping = grouping and self.alone
         body = _body(command, self.nonce, self._script, "--" if grouping else "$ikoma_s")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..model import Result
-from .framing import SEPARATOR, Frame, Scanner, prelude
+from .framing import SEPARATOR, Question, Scanner
 from .process import KEPT
 from .ssh_inlet import NOTHING, Inlet, Streams
 
@@ -64,12 +64,12 @@ class Shell:
         channel.in_buffer.set_event(self._inlet)  # type: ignore[arg-type]
         channel.in_stderr_buffer.set_event(self._inlet)  # type: ignore[arg-type]
 
-    def greet(self, mark: str) -> None:
-        """Send the shell its first words. Its answer is waited for with the first command's output.
+    def greet(self, mark: str, words: bytes) -> None:
+        """Send the shell its first words, which it answers with the mark. That is waited for with the first output.
 
         What a login shell's start-up files print comes before the mark and is nobody's output."""
         self._hearing = Scanner(SEPARATOR + mark.encode()), Scanner(SEPARATOR + mark.encode())
-        self.send(prelude(mark))
+        self.send(words)
 
     def hear(self, until: float | None) -> None:
         """The answer to the first words. Raises ShellGone (when it takes too long, too), OutOfTime."""
@@ -114,7 +114,7 @@ class Shell:
         return clean
 
     def start(
-        self, frame: Frame, stdin: bytes | BinaryIO | None = None, watch: Callable[[bytes], None] | None = None
+        self, frame: Question, stdin: bytes | BinaryIO | None = None, watch: Callable[[bytes], None] | None = None
     ) -> Exchange:
         """Send a frame on its way."""
         if watch is None and not frame.streamed:
@@ -187,7 +187,7 @@ class Exchange:
     """One command on its way: its standard input going, its two streams coming back."""
 
     def __init__(
-        self, shell: Shell, frame: Frame, stdin: bytes | BinaryIO | None, watch: Callable[[bytes], None] | None
+        self, shell: Shell, frame: Question, stdin: bytes | BinaryIO | None, watch: Callable[[bytes], None] | None
     ) -> None:
         self._shell = shell
         self._frame = frame

@@ -1,7 +1,7 @@
 """A host reached over SSH that has nothing but an SSH server and a POSIX shell.
 
 Commands go through shells that stay open, one command at a time through each; what is known about
-files goes through commands, one each.
+files goes through commands, one each, or through a Perl where there is one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from msgspec.structs import replace
 from ..errors import IkomaError, Interrupted, NotFound, StepError, TimedOut, Unreachable, last_lines
 from ..model import Command, Host, Progress, Result
 from .base import Transport, ignore
-from .framing import INLINE, NO_DIRECTORY, NO_FILE, Frame
+from .framing import INLINE, NO_DIRECTORY, NO_FILE, Frame, Request
 from .shell import Exchange, OutOfTime, Shell, ShellGone
 from .ssh_connection import Connection, Jumps
 from .ssh_files import SshFiles
 from .ssh_glances import Glances
 from .ssh_identity import Identity, become_of
+from .ssh_perl import Perl
 from .ssh_settings import Settings, settings
 from .ssh_shells import Shells
 from .ssh_tunnel import tunnel
@@ -59,6 +60,7 @@ class SshTransport(SshFiles):
         self.glances = Glances()
         self.who = Identity()
         self._shells = Shells(self.connection, Identity())
+        self._perl = Perl(self._shells)
 
     @property
     def round_trips(self) -> int:
@@ -77,6 +79,15 @@ class SshTransport(SshFiles):
         on_output: Callable[[bytes], None] | None = None,
     ) -> Result:
         return self._run(Command(arguments, stdin=stdin, changes=changes), on_output, script)
+
+    def by_perl(self, deed: str, path: str, *words: str | bytes, changes: bool = True) -> Result | None:
+        if changes:
+            self.glances.changed()
+        try:
+            return self._perl.ask(Request(deed, path, *words), path, changes)
+        finally:
+            if changes:
+                self.glances.changed()
 
     def _run(self, command: Command, on_output: Callable[[bytes], None] | None, script: str = "") -> Result:
         stdin = command.stdin
@@ -184,9 +195,13 @@ class SshTransport(SshFiles):
 
     def close(self) -> None:
         for road in list(self._roads.values()):
-            road._shells.close()
-        self._shells.close()
+            road._close_programs()
+        self._close_programs()
         self.connection.close()
+
+    def _close_programs(self) -> None:
+        self._shells.close()
+        self._perl.close()
 
 
 class _AsUser(SshTransport):
@@ -202,9 +217,10 @@ class _AsUser(SshTransport):
         self.glances = first.glances
         self.who = identity
         self._shells = Shells(first.connection, identity)
+        self._perl = Perl(self._shells)
 
     def close(self) -> None:
-        self._shells.close()
+        self._close_programs()
 
 
 def _not_started(name: str, said: bytes) -> bytes:

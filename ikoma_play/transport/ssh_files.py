@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -38,9 +39,9 @@ if [ -f "$path" ] && [ ! -L "$path" ]; then
   fi
   if [ -z "$mode" ]; then mode=$(stat -c %a -- "$path"); chmod=y; fi
 fi
-if [ "$chmod" ]; then chmod "${{mode:-644}}" -- "$beside" || exit; fi
 new=
 if [ -e "$path" ] || [ -L "$path" ]; then sync -- "$beside" || exit; else new=$path; fi
+if [ "$chmod" ]; then chmod "${{mode:-644}}" -- "$beside" || exit; fi
 mv -fT -- "$beside" "$path" || exit
 trap - EXIT
 sync -- ${{new:+"$new"}} "${{path%/*}}/" 2>/dev/null &
@@ -114,6 +115,10 @@ class SshFiles(ScriptedTransport):
     glances: Glances
     who: object  # whose view of the files it is
 
+    @abstractmethod
+    def by_perl(self, deed: str, path: str, *words: str | bytes, changes: bool = True) -> Result | None:
+        """What the host's Perl says of a deed, in the words of the script for it; None: it has done nothing."""
+
     def one_step(self) -> AbstractContextManager[None]:
         return self.glances.one_step()
 
@@ -132,7 +137,10 @@ class SshFiles(ScriptedTransport):
     def _look(self, path: str) -> Glance:
         folder = posixpath.dirname(path) or "."
         changes = self.glances.changes
-        return self._seen(path, folder, self.run_script(LOOK, path, folder, changes=False), changes)
+        result = self.by_perl("look", path, folder, changes=False)
+        if result is None:
+            result = self.run_script(LOOK, path, folder, changes=False)
+        return self._seen(path, folder, result, changes)
 
     def _seen(self, path: str, folder: str, result: Result, changes: int) -> Glance:
         if not result.ok and not (result.stdout.startswith(b"none\n") and cause(result) in NOT_THERE):
@@ -145,7 +153,7 @@ class SshFiles(ScriptedTransport):
 
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
         if isinstance(data, bytes) and len(data) <= INLINE:
-            result = self._small(SMALL, path, data, mode)
+            result = self._small("write", SMALL, path, data, mode)
             if result.ok:
                 self._written(path, result.stdout, data)
         else:
@@ -156,7 +164,7 @@ class SshFiles(ScriptedTransport):
     def put(self, path: str, data: bytes, mode: int | None = None) -> Put | None:
         if len(data) > self.at_once or not self.glances.kept or self.glances.find(self.who, path) is not None:
             return None  # what has been looked at already needs no second question
-        result = self._small(PUT, path, data, mode)
+        result = self._small("put", PUT, path, data, mode)
         kind, _, rest = result.stdout.partition(b"\n")
         if kind not in (b"same", b"old", b"new"):
             self._seen(path, posixpath.dirname(path) or ".", result, self.glances.changes)
@@ -173,14 +181,16 @@ class SshFiles(ScriptedTransport):
         self._written(path, rest[size:], data)
         return Put(rest[:size], True)
 
-    def _small(self, script: str, path: str, data: bytes, mode: int | None) -> Result:
-        """Run a script about small content, which is its function `content`."""
+    def _small(self, deed: str, script: str, path: str, data: bytes, mode: int | None) -> Result:
+        """Have Perl do it, or run a script about small content, which is its function `content`."""
         wanted = 0o644 if mode is None else mode
         special = "y" if wanted & ~0o666 else ""
         target, beside, shown = self._places(path, mode)
-        above = posixpath.dirname(path) or "."
+        words = target, posixpath.dirname(path) or ".", beside, shown, f"{0o777 & ~wanted:o}", special
+        if (result := self.by_perl(deed, *words, data)) is not None:
+            return result
         script = f"content() {{ printf %b '{escaped(data).decode('ascii')}'; }}\n{script}"
-        return self.run_script(script, target, above, beside, shown, f"{0o777 & ~wanted:o}", special)
+        return self.run_script(script, *words)
 
     def _places(self, path: str, mode: int | None) -> tuple[str, str, str]:
         """Where content is to be, where it is written first, and its mode."""

@@ -17,7 +17,8 @@ METHODS = ("sudo", "su", "doas")
 SHELL = "/bin/sh"
 # For programs: bash gives each a process group by its job control, for which other shells need a terminal. For scripts
 # the host's sh is mostly quicker. Every login shell understands the line.
-PROGRAMS = f"test -x /bin/bash && exec /bin/bash --posix --norc; exec {SHELL}"
+SCRIPTS = f"exec {SHELL}"
+PROGRAMS = f"test -x /bin/bash && exec /bin/bash --posix --norc; {SCRIPTS}"
 
 
 class Identity(Struct, frozen=True):
@@ -36,9 +37,8 @@ class Identity(Struct, frozen=True):
         """Whether the password is asked for on a terminal and nowhere else."""
         return self.method == "doas" and self.password is not None
 
-    def line(self, mark: str, prompt: str, for_programs: bool = False) -> str:
-        """What the login shell is asked to run; no secret is in it. Raises StepError."""
-        start = PROGRAMS if for_programs else f"exec {SHELL}"
+    def line(self, mark: str, prompt: str, start: str = SCRIPTS) -> str:
+        """What the login shell is asked to run before `start`; no secret is in it. Raises StepError."""
         if not self.user:
             return start
         user = shlex.quote(self.user)

@@ -11,10 +11,10 @@ import paramiko
 
 from ..errors import ConnectionLost, IkomaError, StepError, Unreachable
 from ..model import Command
-from .framing import KILLING, Frame
+from .framing import KILLING, Frame, prelude
 from .shell import OutOfTime, Shell, ShellGone
 from .ssh_connection import Connection
-from .ssh_identity import Identity, new_mark, pass_the_door
+from .ssh_identity import PROGRAMS, SCRIPTS, Identity, new_mark, pass_the_door
 from .ssh_terminal import Door
 from .ssh_wire import Wire
 
@@ -147,8 +147,8 @@ class Shells:
                 self._changed.notify()
 
     def _freed_another(self) -> bool:
-        """Whether a session becomes free because another user's shell, which has nothing to do, is given up."""
-        if any(shells.spare_one() for shells in self.connection.users if shells is not self):
+        """Whether a session becomes free because a Perl is given up, or another user's shell that has nothing to do."""
+        if any(user.spare_one() for user in self.connection.users if user is not self):
             self._freed = time.monotonic()
         return time.monotonic() < self._freed + FREEING
 
@@ -169,20 +169,25 @@ class Shells:
             self._opening += 1
 
     def _open(self, for_programs: bool = False) -> Shell:
+        mark = token_hex(16)
+        return self.open(PROGRAMS if for_programs else SCRIPTS, mark, prelude(mark), for_programs)
+
+    def open(self, line: str, mark: str, words: bytes, for_programs: bool = False) -> Shell:
+        """What `line` starts as our user, greeted with `words` that it answers with `mark`."""
         settings = self.connection.settings
         wire, channel = self.connection.session()
         timeouts = settings.timeouts
         shell = Shell(channel, self.connection.watch(wire), timeouts.alive, for_programs)
-        door, prompt, start = new_mark("in"), new_mark("asks:"), token_hex(16)
+        door, prompt = new_mark("in"), new_mark("asks:")
         try:
             if self.identity.by_terminal:
                 self._through_a_terminal(shell, wire, door)
             else:
-                wire.start_program(channel, self.identity.line(door, prompt, for_programs))
+                wire.start_program(channel, self.identity.line(door, prompt, line))
             if self.identity.user and not self.identity.by_terminal:
                 self.connection.round_trips += 1
                 pass_the_door(shell, self.identity, door, prompt, timeouts.authentication)
-            shell.greet(start)
+            shell.greet(mark, words)
         except BaseException:
             shell.close()
             raise

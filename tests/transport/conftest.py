@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,17 @@ def other_user(folder: Path) -> Transport:
     """Root's way to another user; everything goes through commands, as over SSH."""
     os.chown(folder, NOBODY, pwd.getpwnam("nobody").pw_gid)
     return LocalTransport(Host("here")).become("nobody")
+
+
+def with_perl(on: SshTransport) -> SshTransport:
+    """The road once the host's Perl is there, which otherwise a few files come before."""
+    perl = on._perl
+    perl._few = 0
+    latest = time.monotonic() + 30
+    while perl._ready() is None:
+        assert time.monotonic() < latest and not perl._given_up, "the host's Perl says nothing"
+        time.sleep(0.01)
+    return on
 
 
 ROADS: dict[str, Open] = {"local": local, "dry": dry}

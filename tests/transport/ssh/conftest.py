@@ -10,6 +10,7 @@ import pytest
 from ikoma_play.model import Command
 from ikoma_play.transport.ssh import SshTransport
 from tests.parts.sshd import Site, Sshd, servers
+from tests.transport.conftest import with_perl
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +43,12 @@ def own(site: Site) -> Iterator[Callable[..., Sshd]]:
         server.stop()
 
 
-@pytest.fixture
-def full_disk(box: Sshd) -> Iterator[tuple[SshTransport, str]]:
+@pytest.fixture(params=["shells", "Perl"])
+def full_disk(box: Sshd, request: pytest.FixtureRequest) -> Iterator[tuple[SshTransport, str]]:
     """A file system of 64 KB of the server's own namespace, with a file `kept` that says old, and not a byte more."""
     on = SshTransport(box.host(user="root"))
     try:
+        by(request.param, on)
         folder = on.run(Command(("mktemp", "-d"))).text
         on.demand(Command(("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder)))
         try:
@@ -62,8 +64,16 @@ def full_disk(box: Sshd) -> Iterator[tuple[SshTransport, str]]:
         on.close()
 
 
-@pytest.fixture
-def on(box: Sshd) -> Iterator[SshTransport]:
-    road = SshTransport(box.host())
+@pytest.fixture(params=["shells", "Perl"])
+def on(box: Sshd, request: pytest.FixtureRequest) -> Iterator[SshTransport]:
+    """A host that has a Perl, and one that has none: nobody can tell but by the clock."""
+    road = by(request.param, SshTransport(box.host()))
     yield road
     road.close()
+
+
+def by(what: str, on: SshTransport) -> SshTransport:
+    if what == "Perl":
+        return with_perl(on)
+    on._perl._given_up = True
+    return on

@@ -19,7 +19,7 @@ import pytest
 
 from ikoma_play.errors import Interrupted, StepError, TimedOut
 from ikoma_play.model import Command
-from ikoma_play.transport import ssh_identity
+from ikoma_play.transport import ssh_shells
 from ikoma_play.transport.framing import INLINE, Frame
 from ikoma_play.transport.process import KEPT
 from ikoma_play.transport.ssh import SshTransport
@@ -31,7 +31,7 @@ from tests.parts.sshd import ROOT, Sshd
 def on(box: Sshd, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshTransport]:
     """A host that has a bash, and one that has none: no command can tell."""
     if request.param == "sh":
-        monkeypatch.setattr(ssh_identity, "PROGRAMS", "exec /bin/sh")
+        monkeypatch.setattr(ssh_shells, "PROGRAMS", "exec /bin/sh")
     road = SshTransport(box.host())
     road.run(Command(("true",)))
     (shell,) = road._shells._idle
