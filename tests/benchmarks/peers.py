@@ -51,12 +51,17 @@ def home() -> Path:
     return place
 
 
-def own_python(place: Path) -> str:
-    """An interpreter that finds our dependencies as the peers' finds theirs: the one that runs the tests looks for
-    editable packages first, which takes as long as the rest of its start."""
+def own_script(place: Path) -> str:
+    """The script that an installation has, as the peers are called by theirs, in an environment that finds our
+    dependencies: the one that runs the tests looks for editable packages first, which takes as long as the rest."""
     venv.create(place)
     (next(place.glob("lib/python*/site-packages")) / "tests.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    return str(place / "bin/python")
+    script = place / "bin/ikoma-play"
+    script.write_text(
+        f"#!{place}/bin/python\nimport sys\nfrom ikoma_play.__main__ import program\nsys.exit(program())\n"
+    )
+    script.chmod(0o755)
+    return str(script)
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Field:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
         own = {"ANSIBLE_CONFIG": str(folder / "ansible.cfg"), "ANSIBLE_HOME": str(folder / "ansible")}
         self._environment = {**kept, **own, "LC_ALL": "C.UTF-8"}
-        self.python = own_python(folder / "ours")
+        self.ours = own_script(folder / "ours")
         # An installed package is compiled; the unmeasured run does that here, outside of the checkout.
         self._ours = {**self._environment, "PYTHONPATH": str(CHECKOUT), "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
 
@@ -114,8 +119,7 @@ class Field:
         if who == FLOOR:
             return self._floor(workload), environment
         if who == OURS:
-            argv = [self.python, "-m", "ikoma_play", "run", f"{workload.play}.yml", "-i", "hosts.yml", "-f", "20"]
-            return argv, self._ours
+            return [self.ours, "run", f"{workload.play}.yml", "-i", "hosts.yml", "-f", "20"], self._ours
         if who == PYINFRA:
             inventory = "@local" if local else "inventory.py"
             return [str(binary / "pyinfra"), "-y", inventory, f"{workload.play}.py"], environment
@@ -191,7 +195,7 @@ START_UP = {
 
 def start_up(on: Field, rounds: int) -> dict[str, Figures]:
     """How long each takes to say its version, and to find nothing wrong with a playbook."""
-    program = {OURS: [on.python, "-m", "ikoma_play"], "ansible-core": [str(on.peers / "bin/ansible-playbook")],
+    program = {OURS: [on.ours], "ansible-core": [str(on.peers / "bin/ansible-playbook")],
                "pyinfra": [str(on.peers / "bin/pyinfra")]}  # fmt: skip
     figures = {}
     for title, ways in START_UP.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import statistics
 import subprocess
@@ -14,7 +15,7 @@ from tests.end_to_end.conftest import DockerHost
 from tests.parts.command import CHECKOUT, Ikoma
 from tests.parts.platform import Platform, free_port
 
-ROUNDS = 3
+ROUNDS = 3 if os.environ.get("IKOMA_TESTS_LONG") else 2
 SCRIPT = Path(__file__).with_name("deploy_docker.sh")
 
 

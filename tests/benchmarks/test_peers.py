@@ -12,7 +12,7 @@ from .peers import ANSIBLE, FULL, OURS, PYINFRA, Field, Workload, field, measure
 
 LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 # The peers pay for each step, we for starting: with fewer steps the ratios are smaller than those of the full work.
-WORK = FULL if LONG else workloads(commands=50, templates=10, fleet=5, local=20, hosts=10)
+WORK = FULL if LONG else workloads(commands=25, templates=10, fleet=5, local=20, hosts=10)
 ROUNDS = {OURS: 3, PYINFRA: 2}  # of all others one: they are slow, and far behind
 # At least so many times faster than ansible-core with pipelining and ControlPersist, and than the fastest peer.
 LEAST = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from tests.end_to_end.conftest import make_docker_host
 from tests.parts.platform import Platform
 from tests.playbooks.conftest import Released, make_repository
 
-ROUNDS = 3
+ROUNDS = 3 if os.environ.get("IKOMA_TESTS_LONG") else 2
 SCRIPT = Path(__file__).with_name("rollback_docker.sh")
 
 
@@ -30,9 +31,12 @@ def test_a_rollback_on_docker_costs_little_more_than_its_commands(
     times: dict[str, list[float]] = {"script": [], "playbook": []}
     try:
         released.to_v2()
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             times["script"].append(_round(released, _by_script))
+            released.deploy("v2")
             times["playbook"].append(_round(released, _by_playbook))
+            if number + 1 < ROUNDS:
+                released.deploy("v2")
     finally:
         host.clear()
     script, playbook = (statistics.median(times[name]) for name in ("script", "playbook"))
@@ -44,14 +48,13 @@ def test_a_rollback_on_docker_costs_little_more_than_its_commands(
 
 
 def _round(released: Released, ready: Callable[[Released], Callable[[], object]]) -> float:
-    """One rollback from v2 to v1, in seconds; then v2 is deployed again, unmeasured."""
+    """One rollback from v2 to v1, in seconds."""
     roll_back = ready(released)
     start = time.perf_counter()
     roll_back()
     seconds = time.perf_counter() - start
     told = released.host.compose("exec", "-T", "web", "cat", "guestbook/release.txt").strip()
     assert told == "v1" and released.table("author"), "the old release does not serve with its rows"
-    released.deploy("v2")
     return seconds
 
 

@@ -69,7 +69,9 @@ def test_the_wheel_has_the_code_and_nothing_else(source: Path, wheel: Path) -> N
     names = files_of(wheel)
     code = {path.relative_to(source).as_posix() for path in (source / "ikoma_play").rglob("*.py")}
     assert code <= names
-    data = {path.relative_to(source).as_posix() for path in (source / "ikoma_play").rglob("*.sql")}
+    files = (source / "ikoma_play").rglob("*")
+    data = {path.relative_to(source).as_posix() for path in files if path.suffix in (".sql", ".pl")}
+    assert "ikoma_play/transport/small_files.pl" in data
     assert data | {"ikoma_play/py.typed"} <= names
     roots = {name.partition("/")[0] for name in names}
     assert len(roots) == 2 and "ikoma_play" in roots, f"the wheel installs {sorted(roots)}"
