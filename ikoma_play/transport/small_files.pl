@@ -105,6 +105,7 @@ sub told {
 sub placed {
     my ($path, $above, $beside, $mode, $data) = @_;
     sysopen my $file, $beside, O_WRONLY | O_CREAT | O_EXCL, 0666 or return;
+    binmode $file;
     my $done =
            written($file, $data)
         && (!defined $mode || chmod $mode, $file)

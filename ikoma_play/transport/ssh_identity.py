@@ -15,9 +15,9 @@ from .ssh_inlet import NOTHING
 
 METHODS = ("sudo", "su", "doas")
 SHELL = "/bin/sh"
+SCRIPTS = f"exec {SHELL}"
 # For programs: bash gives each a process group by its job control, for which other shells need a terminal. For scripts
 # the host's sh is mostly quicker. Every login shell understands the line.
-SCRIPTS = f"exec {SHELL}"
 PROGRAMS = f"test -x /bin/bash && exec /bin/bash --posix --norc; {SCRIPTS}"
 
 
