@@ -9,11 +9,16 @@ from typing import TypeVar
 
 import pytest
 
+from tests.parts.chance import SEED
 from tests.parts.engine import demand_engine
 from tests.parts.images import busybox_image, python_image
 from tests.parts.platform import Platform
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def pytest_report_header() -> str:
+    return f"IKOMA_TESTS_SEED={SEED}"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import http.server
 import json
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,8 +16,9 @@ import yaml
 
 from tests.ansible.beside import HERE, Ansible, ours
 from tests.engine import golden
+from tests.parts.chance import LONG, half
 
-LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
+STORIES = ("outsiders", "outsiders_more", "large", "background", "tools")  # which take Ansible long
 
 
 def cases() -> Iterator[Any]:
@@ -27,9 +27,9 @@ def cases() -> Iterator[Any]:
         if case.get("ansible", True):
             yield pytest.param(case, id=f"engine/{name}")
     for path in sorted((HERE / "cases").glob("*.yml")):
-        for case in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            if LONG or not case.get("long"):
-                yield pytest.param(case, id=f"{path.stem}: {case['name']}")
+        found = [case for case in yaml.safe_load_all(path.read_text(encoding="utf-8")) if LONG or not case.get("long")]
+        for case in half(found) if path.stem in STORIES else found:
+            yield pytest.param(case, id=f"{path.stem}: {case['name']}")
 
 
 @pytest.fixture(scope="session")

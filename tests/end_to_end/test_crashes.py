@@ -8,21 +8,18 @@ before and after every journal write and at 200 random instants; `pytest -s` tel
 
 from __future__ import annotations
 
-import os
 import random
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from tests.parts.chance import LONG, SEED
 from tests.parts.crashing import Died, nursery
 from tests.parts.scene import APP, Scene
 from tests.parts.undone import difference
 
-LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
-SEED = os.environ.get("IKOMA_TESTS_SEED") or secrets.token_hex(4)
 RESUME, UNDO, AGAIN = "resume", "rollback", "run again"
 
 

@@ -4,8 +4,6 @@ tool can tell or may be called twice."""
 from __future__ import annotations
 
 import json
-import os
-import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +13,11 @@ import pytest
 
 from ikoma_play.platform import databases
 from tests.end_to_end.test_faults import started
+from tests.parts.chance import half
 from tests.parts.command import Ikoma
 from tests.parts.crashing import nursery
 from tests.parts.sandbox import Sandbox
 from tests.parts.undone import tree
-
-LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 
 BOOK = """\
 - hosts: sandbox
@@ -62,8 +59,7 @@ def test_a_step_under_way_is_done_once_and_nobody_is_asked(tmp_path: Path) -> No
             whole = mortal(tmp_path, "run", "p.yml", expect=0)
             assert whole.writes > 10
             times = 1
-            every = range(2, whole.writes + 1)
-            for number in every if LONG else every[random.randrange(2) :: 2]:
+            for number in half(range(2, whole.writes + 1)):
                 for name in ("made", "counted"):
                     (tmp_path / name).unlink()
                 assert mortal(tmp_path, "run", "p.yml", at=(number, "before")).killed

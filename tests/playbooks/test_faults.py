@@ -19,6 +19,7 @@ import yaml
 
 from ikoma_play.platform import api_keys
 from tests.parts.applications import Application, application
+from tests.parts.chance import half
 from tests.parts.command import CHECKOUT
 from tests.parts.crashing import Nursery, nursery
 from tests.parts.platform import Platform, free_port
@@ -95,7 +96,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, platform: Platform, busybox: 
 
 
 def cases(trouble: str) -> list[Any]:
-    return [pytest.param(playbook, says, id=f"{trouble}-{playbook}") for playbook, says in CASES[trouble].items()]
+    tried = half([*CASES[trouble].items()])
+    return [pytest.param(playbook, says, id=f"{trouble}-{playbook}") for playbook, says in tried]
 
 
 def test_each_playbook_and_each_trouble_has_a_row_or_a_reason() -> None:
