@@ -101,19 +101,6 @@ class Question(ABC):
         """What is sent. `grouping`: the shell has job control."""
 
 
-class Request(Question):
-    """A deed for the host's Perl, and the words it is done with; see small_files.pl."""
-
-    def __init__(self, deed: str, *words: str | bytes) -> None:
-        super().__init__()
-        self._deed = deed
-        self._words = [word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape") for word in words]
-
-    def text(self, grouping: bool) -> bytes:
-        lengths = " ".join(str(len(word)) for word in self._words)
-        return b"".join((f"{self._deed} {self.nonce} {lengths}\n".encode(), *self._words))
-
-
 class Frame(Question):
     """One command, or a script with the command's argv as arguments, made ready for the shell.
 

@@ -7,21 +7,21 @@ use Fcntl qw(O_WRONLY O_CREAT O_EXCL);
 require IO;
 
 my ($mark, $most) = @ARGV;    # most: bytes that a small file has
-my %deeds = (look => \&look, put => \&put, write => sub { told('', @_) });
+my %deeds = (look => \&look, put => \&put, write => sub { write_file('', @_) });
 binmode $_ for *STDIN, *STDOUT, *STDERR;
-tell_all(*STDERR, "\x1e$mark;");
-tell_all(*STDOUT, "\x1e$mark$$ \n");
+say_all(*STDERR, "\x1e$mark;");
+say_all(*STDOUT, "\x1e$mark$$ \n");
 
 while (defined(my $line = <STDIN>)) {
     my ($deed, $nonce, @lengths) = split ' ', $line;
-    my @words = map { received($_) } @lengths;
+    my @words = map { word_of($_) } @lengths;
     my ($out, $complaint) = $deeds{$deed}->(@words);
     my $code = defined $complaint ? 1 : 0;
-    tell_all(*STDERR, ($complaint // '') . "\x1e$nonce;");
-    tell_all(*STDOUT, "$out\x1e$nonce$code\n\x1e${nonce}ready\n");
+    say_all(*STDERR, ($complaint // '') . "\x1e$nonce;");
+    say_all(*STDOUT, "$out\x1e$nonce$code\n\x1e${nonce}ready\n");
 }
 
-sub received {
+sub word_of {
     my ($length) = @_;
     my $word = '';
     while (length $word < $length) {
@@ -30,7 +30,7 @@ sub received {
     return $word;
 }
 
-sub tell_all {
+sub say_all {
     my ($stream, $text) = @_;
     while (length $text) {
         my $told = syswrite($stream, $text) // exit 1;
@@ -76,17 +76,17 @@ sub put {
     my ($path, $above, @how) = @_;
     my $data = $how[-1];
     if (!lstat $path) {
-        return -d "$above/" ? told("new\n", $path, $above, @how) : look($path, $above);
+        return -d "$above/" ? write_file("new\n", $path, $above, @how) : look($path, $above);
     }
     return look($path, $above) if !-f _ || !-r _ || -s _ > $most;
     my $old = facts($path) // return 'other';
     my $content = content($path) // return 'other';
     return "same\n$old\n" if $content eq $data;
-    return told("old\n$old\n$content", $path, $above, @how);
+    return write_file("old\n$old\n$content", $path, $above, @how);
 }
 
 # Writes, and says what the file is like then. Only the owner of what is there may keep it the owner's.
-sub told {
+sub write_file {
     my ($said, $path, $above, $beside, $mode, $umask, $chmod, $data) = @_;
     my @there = lstat $path;
     return 'other' if -d _;
@@ -96,18 +96,18 @@ sub told {
         ($mode, $chmod) = (sprintf('%o', $there[2] & 07777), 'y') if $mode eq '';
     }
     umask oct $umask;
-    return ($said, "$!") if !placed($path, $above, $beside, $chmod ? oct($mode eq '' ? 644 : $mode) : undef, $data);
+    return ($said, "$!") if !replace_file($path, $above, $beside, $chmod ? oct($mode eq '' ? 644 : $mode) : undef, $data);
     my $now = facts($path) // return ($said, "$!");
     return "$said$now\n";
 }
 
 # The content is on the disk before it takes its place, and the place after.
-sub placed {
+sub replace_file {
     my ($path, $above, $beside, $mode, $data) = @_;
     sysopen my $file, $beside, O_WRONLY | O_CREAT | O_EXCL, 0666 or return;
     binmode $file;
     my $done =
-           written($file, $data)
+           write_all($file, $data)
         && (!defined $mode || chmod $mode, $file)
         && IO::Handle::sync($file)
         && close($file)
@@ -122,7 +122,7 @@ sub placed {
     return 1;
 }
 
-sub written {
+sub write_all {
     my ($file, $data) = @_;
     my $at = 0;
     while ($at < length $data) {

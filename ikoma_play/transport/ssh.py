@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from ..errors import IkomaError, Interrupted, NotFound, StepError, TimedOut, Unreachable, last_lines
 from ..model import Command, Host, Progress, Result
 from .base import Transport, ignore
-from .framing import INLINE, NO_DIRECTORY, NO_FILE, Frame, Request
+from .framing import INLINE, NO_DIRECTORY, NO_FILE, Frame
 from .shell import Exchange, OutOfTime, Shell, ShellGone
 from .ssh_connection import Connection, Jumps
 from .ssh_files import SshFiles
@@ -81,33 +81,23 @@ class SshTransport(SshFiles):
         return self._run(Command(arguments, stdin=stdin, changes=changes), on_output, script)
 
     def by_perl(self, deed: str, path: str, *words: str | bytes, changes: bool = True) -> Result | None:
-        if changes:
-            self.glances.changed()
-        try:
-            return self._perl.ask(Request(deed, path, *words), path, changes)
-        finally:
-            if changes:
-                self.glances.changed()
+        with self.glances.changing(changes):
+            return self._perl.ask(deed, path, *words, changes=changes)
 
     def _run(self, command: Command, on_output: Callable[[bytes], None] | None, script: str = "") -> Result:
         stdin = command.stdin
         inline = stdin is None or (isinstance(stdin, bytes) and len(stdin) <= INLINE)
         frame = Frame(command, not inline, script)
-        changing = command.changes or command.stdout_to is not None
-        if changing:
-            self.glances.changed()
-        try:
-            exchange, killed = self._exchanged(frame, command, on_output)
-        except ShellGone as gone:
-            if gone.begun or not gone.started:
-                raise self._lost(command, script, gone) from None
-            try:  # it had ended before anything was asked of it
+        with self.glances.changing(command.changes or command.stdout_to is not None):
+            try:
                 exchange, killed = self._exchanged(frame, command, on_output)
-            except ShellGone as again:
-                raise self._lost(command, script, again) from None
-        finally:
-            if changing:
-                self.glances.changed()
+            except ShellGone as gone:
+                if gone.begun or not gone.started:
+                    raise self._lost(command, script, gone) from None
+                try:  # it had ended before anything was asked of it
+                    exchange, killed = self._exchanged(frame, command, on_output)
+                except ShellGone as again:
+                    raise self._lost(command, script, again) from None
         if killed:
             raise Interrupted(
                 f"{self.host.name}: the connection was closed while {command.argv[0]} ran, which was ended"

@@ -35,7 +35,7 @@ class Connection:
         self.settings = settings
         self.round_trips = 0
         self.opened = 0  # how many times
-        self.users: list[Any] = []  # the shells of each user of the host on this connection
+        self.users: list[Any] = []  # each user's shells on this connection, and Perl: what has sessions
         self._jumps = jumps or Jumps()
         self._wire: Wire | None = None
         self._way: Any = None  # what the wire runs over and must be let go with it

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -54,7 +56,7 @@ class Glance(Struct, frozen=True):
 
 
 class Glances:
-    """`changes()` counts what may have changed the host."""
+    """`changes` counts what may have changed the host."""
 
     def __init__(self) -> None:
         self.changes = 0
@@ -80,7 +82,18 @@ class Glances:
             self._steps -= 1
             self._seen.clear()
 
-    def changed(self) -> None:
+    @contextmanager
+    def changing(self, changes: bool) -> Iterator[None]:
+        """What is seen before it and meanwhile is forgotten, if it changes anything."""
+        if changes:
+            self._changed()
+        try:
+            yield
+        finally:
+            if changes:
+                self._changed()
+
+    def _changed(self) -> None:
         with self._lock:
             self.changes += 1
             self._seen.clear()

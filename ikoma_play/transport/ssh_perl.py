@@ -9,9 +9,9 @@ from secrets import token_hex
 
 import paramiko
 
-from ..errors import IkomaError
+from ..errors import IkomaError, StepError
 from ..model import Result
-from .framing import INLINE, Request
+from .framing import INLINE, Question
 from .shell import OutOfTime, Shell, ShellGone
 from .ssh_shells import Shells
 
@@ -20,6 +20,19 @@ FEW = 2  # questions for which its start is not worth it
 FEW_BEHIND_A_DOOR = 9  # the same where sudo or su has to be asked first
 CLOSING = 1.0  # seconds that its end waits for what it works on
 OTHER = b"other"
+
+
+class Request(Question):
+    """A deed for the host's Perl, and the words it is done with; see small_files.pl."""
+
+    def __init__(self, deed: str, *words: str | bytes) -> None:
+        super().__init__()
+        self._deed = deed
+        self._words = [word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape") for word in words]
+
+    def text(self, grouping: bool) -> bytes:
+        lengths = " ".join(str(len(word)) for word in self._words)
+        return b"".join((f"{self._deed} {self.nonce} {lengths}\n".encode(), *self._words))
 
 
 class Perl:
@@ -33,7 +46,7 @@ class Perl:
         self._lock = threading.Lock()
         shells.connection.users.append(self)
 
-    def ask(self, request: Request, path: str, changes: bool) -> Result | None:
+    def ask(self, deed: str, path: str, *words: str | bytes, changes: bool) -> Result | None:
         """What it says of the path; None: it has done nothing. Raises ConnectionLost, StepError."""
         if self._given_up or not self._lock.acquire(blocking=False):
             return None
@@ -41,12 +54,12 @@ class Perl:
             shell = self._ready()
             if shell is None:
                 return None
-            result = self._answer(shell, request)
+            result = self._answer(shell, Request(deed, path, *words))
             return None if result.stdout == OTHER else result
         except ShellGone as gone:
             self._lose()
             if changes and gone.begun:
-                raise self._shells.lost(f"the host worked on {path}") from None
+                raise self._unknown(path) from None
             return None
         except BaseException:
             self._lose()
@@ -99,6 +112,15 @@ class Perl:
         if not self._shell.clean():
             self._lose()
         return self._shell
+
+    def _unknown(self, path: str) -> IkomaError:
+        connection = self._shells.connection
+        if not connection.alive:
+            return self._shells.lost(f"the host worked on {path}")
+        return StepError(
+            f"{connection.settings.name}: perl was ended while it worked on {path} there",
+            remedy="Whether that was finished is not known: look at the file, then run this again.",
+        )
 
     def _answer(self, shell: Shell, request: Request) -> Result:
         exchange = shell.start(request)

@@ -9,7 +9,7 @@ from secrets import token_hex
 
 import paramiko
 
-from ..errors import ConnectionLost, IkomaError, StepError, Unreachable
+from ..errors import ConnectionLost, IkomaError, Unreachable
 from ..model import Command
 from .framing import KILLING, Frame, prelude
 from .shell import OutOfTime, Shell, ShellGone
@@ -205,12 +205,10 @@ class Shells:
         wire.start_program(terminal, door.terminal)
         door.pass_through(shell, terminal, seconds)
 
-    def lost(self, when: str) -> IkomaError:
-        """What to say when a shell is gone: the connection is too, or something has ended the shell alone."""
+    def lost(self, when: str) -> ConnectionLost:
+        """What to say when a shell is gone, and the connection too."""
         settings = self.connection.settings
-        if not self.connection.alive:
-            return ConnectionLost(
-                f"{settings.name}: the connection to {settings.place} was lost while {when}",
-                remedy="Whether it was finished there is not known: look at the host, then resume the run.",
-            )
-        return StepError(f"{settings.name}: the shell ended while {when}")
+        return ConnectionLost(
+            f"{settings.name}: the connection to {settings.place} was lost while {when}",
+            remedy="Whether it was finished there is not known: look at the host, then resume the run.",
+        )
