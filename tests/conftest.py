@@ -17,8 +17,9 @@ from tests.parts.platform import Platform
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
-def pytest_report_header() -> str:
-    return f"IKOMA_TESTS_SEED={SEED}"
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # with -q too, for which pytest has no header
+        print(f"IKOMA_TESTS_SEED={SEED}")
 
 
 @pytest.fixture(scope="session", autouse=True)

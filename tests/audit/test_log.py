@@ -24,9 +24,10 @@ from ikoma_play.audit.log import AuditLog, files, head_of
 from ikoma_play.audit.reading import Wanted, newest
 from ikoma_play.audit.verifying import verify
 from ikoma_play.errors import AuditError
+from tests.parts.chance import LONG
 from tests.parts.command import CHECKOUT
 
-KILLS = 60 if os.environ.get("IKOMA_TESTS_LONG") else 6
+KILLS = 60 if LONG else 6
 KEY = b"a key that nobody knows"
 
 

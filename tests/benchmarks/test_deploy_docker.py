@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import statistics
 import subprocess
@@ -12,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.end_to_end.conftest import DockerHost
+from tests.parts.chance import LONG
 from tests.parts.command import CHECKOUT, Ikoma
 from tests.parts.platform import Platform, free_port
 
-ROUNDS = 3 if os.environ.get("IKOMA_TESTS_LONG") else 2
+ROUNDS = 3 if LONG else 2
 SCRIPT = Path(__file__).with_name("deploy_docker.sh")
 
 

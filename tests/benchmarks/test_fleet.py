@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
+
+from tests.parts.chance import LONG
 
 from . import fleet
 
-HOSTS = 200 if os.environ.get("IKOMA_TESTS_LONG") else 50
+HOSTS = 200 if LONG else 50
 
 
 def test_every_host_at_once_in_little_memory() -> None:

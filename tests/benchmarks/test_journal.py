@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from tests.parts.chance import LONG
 
 from .journal import measure
 
-STEPS, TURNS = (1000, 5) if os.environ.get("IKOMA_TESTS_LONG") else (400, 3)
+STEPS, TURNS = (1000, 5) if LONG else (400, 3)
 
 
 def test_the_journal_costs_a_step_little() -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.parts.chance import LONG
+
 from .peers import ANSIBLE, FULL, OURS, PYINFRA, Field, Workload, field, measure, start_up, workloads
 
-LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 # The peers pay for each step, we for starting: with fewer steps the ratios are smaller than those of the full work.
 WORK = FULL if LONG else workloads(commands=25, templates=10, fleet=5, local=20, hosts=10)
 ROUNDS = {OURS: 3, PYINFRA: 2}  # of all others one: they are slow, and far behind

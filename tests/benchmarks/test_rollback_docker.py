@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -11,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.end_to_end.conftest import make_docker_host
+from tests.parts.chance import LONG
 from tests.parts.platform import Platform
 from tests.playbooks.conftest import Released, make_repository
 
-ROUNDS = 3 if os.environ.get("IKOMA_TESTS_LONG") else 2
+ROUNDS = 3 if LONG else 2
 SCRIPT = Path(__file__).with_name("rollback_docker.sh")
 
 

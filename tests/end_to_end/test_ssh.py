@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.parts.chance import LONG
 from tests.parts.command import CHECKOUT
 from tests.parts.platform import Platform
 from tests.parts.sshd import servers
@@ -120,12 +121,12 @@ def test_tools_tell_what_is_so_over_there(fleet: Fleet) -> None:
     assert ask_json(f"{fleet['alpha'].url}/health")[0] == 200, "the other host's application is gone"
 
 
-@pytest.mark.timeout(1500 if os.environ.get("IKOMA_TESTS_LONG") else 300)
+@pytest.mark.timeout(1500 if LONG else 300)
 def test_a_large_database_passes_through_little_memory(fleet: Fleet) -> None:
     """1 GB where IKOMA_TESTS_LONG is set, 40 MB else: the runner's peak is that of a small one."""
     alpha = fleet["alpha"]
     alpha.ikoma("run", "deploy", "-i", "../hosts.yml", "-l", "alpha")
-    megabytes = 1000 if os.environ.get("IKOMA_TESTS_LONG") else 40
+    megabytes = 1000 if LONG else 40
     filling = (
         "CREATE TABLE IF NOT EXISTS filling AS SELECT n, (SELECT string_agg(md5(n::text || i::text), '') "
         f"FROM generate_series(1, 32) AS i) AS text FROM generate_series(1, {megabytes * 1000}) AS n"

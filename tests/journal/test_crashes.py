@@ -8,7 +8,6 @@ points were tried.
 from __future__ import annotations
 
 import json
-import os
 import random
 import secrets
 from collections import Counter
@@ -19,12 +18,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.parts.chance import LONG
 from tests.parts.crashing import Died, Nursery, nursery
 from tests.parts.sandbox import Sandbox, sandbox
 
 __all__ = ["sandbox"]
 
-LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 INSTANTS = 200 if LONG else 20
 
 # Steps of every kind. Each leaves a file by its own work, so that a second time changes nothing more, and a line in

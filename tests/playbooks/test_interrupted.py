@@ -3,7 +3,6 @@ and the end is that of an undisturbed run. Some in one way each time; all in bot
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,11 @@ import yaml
 from ikoma_play.platform import api_keys
 from ikoma_play.platform.envfile import EnvFile
 from ikoma_play.platform.key_file import KeyFile
+from tests.parts.chance import LONG
 from tests.parts.crashing import nursery
 from tests.parts.scene import APP, Scene
 from tests.parts.undone import difference
 
-LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 ROWS: dict[str, list[Any]] = yaml.safe_load((Path(__file__).parent / "faults.yml").read_text())["interrupted"]
 ALERTS = '{"ikoma_contacts": {"on-call": {"command": ["true"]}}}'
 SIGNALS = (signal.SIGINT, signal.SIGKILL)

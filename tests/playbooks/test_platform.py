@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from tests.parts.bare import BareHost, bare_host, compose_plugin, fetch_wheels
+from tests.parts.chance import LONG
 from tests.parts.command import CHECKOUT, Finished
 from tests.parts.images import postgres_image, python_image
 
 pytestmark = pytest.mark.timeout(1800)
-LONG = os.environ.get("IKOMA_TESTS_LONG") == "1"
 PATIENCE = 900.0  # seconds that an installation may take on a machine with much else to do
 KEY_FILE = "/opt/ikoma/api-key.txt"
 ASK = """

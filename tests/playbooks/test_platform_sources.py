@@ -7,7 +7,6 @@ packages under Ubuntu's names are ours.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Any
 import pytest
 
 from tests.parts.bare import BareHost, bare_host, compose_plugin
+from tests.parts.chance import LONG
 from tests.parts.command import CHECKOUT
 from tests.parts.images import run
 from tests.parts.packages import Packages
 
-LONG = os.environ.get("IKOMA_TESTS_LONG") == "1"
 pytestmark = pytest.mark.timeout(1800)
 UBUNTU = 'ID=ubuntu\nNAME="Ubuntu"\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\nPRETTY_NAME="Ubuntu 24.04.3 LTS"\n'
 DOCKERS = ("containerd.io", "docker-buildx-plugin", "docker-ce", "docker-ce-cli", "docker-compose-plugin")

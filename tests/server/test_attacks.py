@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import statistics
@@ -22,6 +21,7 @@ from ikoma_play.model import Access
 from ikoma_play.platform.api_keys import Keys, sha256
 from ikoma_play.tool import Parameter, Tool
 from ikoma_play.tools import TOOLS
+from tests.parts.chance import LONG
 from tests.parts.platform import Platform
 from tests.parts.serving import Answer, Service, serving
 
@@ -160,7 +160,6 @@ def test_what_comes_of_it(row: dict[str, Any], fort: Fort) -> None:
 
 # --- every string argument of every tool ---
 
-LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 SHELL = "x; touch {canary} #$(touch {canary})`touch {canary}`|touch {canary}&touch {canary}\n touch {canary}"
 TEMPLATE = "{{ lookup('pipe', 'touch {canary}') }}{{ 11111 * 9091 }}{% set x = cycler.__init__.__globals__.os %}"
 SQL = "x'; CREATE TABLE ikoma_pwned (); --\"; CREATE TABLE ikoma_pwned (); --$$; CREATE TABLE ikoma_pwned (); --"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import random
 import signal
 import threading
@@ -18,10 +17,10 @@ import pytest
 from ikoma_play.audit.log import files
 from ikoma_play.audit.verifying import verify
 from tests.parts.applications import WEB
+from tests.parts.chance import LONG
 from tests.parts.platform import free_port
 from tests.parts.serving import Service, serving
 
-LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 SECONDS, CLIENTS, STOPS = (300, 64, 12) if LONG else (8, 12, 2)
 READS = [
     ("apps.list", {}),

@@ -3,7 +3,6 @@ calls. IKOMA_TESTS_LONG=1 makes it six minutes and 64 clients."""
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from pathlib import Path
@@ -11,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.parts.applications import WEB
+from tests.parts.chance import LONG
 from tests.parts.platform import free_port
 from tests.parts.serving import Service, serving
 from tests.server.test_load import Client, deploys, memory
 
-LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 # Warm is a server whose threads have all worked, and whose journal has the 2 MB of pages that it keeps at hand.
 WARM_UP, SECONDS, CLIENTS, EVERY = (120, 240, 64, 5.0) if LONG else (8, 14, 12, 0.5)
 MOST = 0.03 if LONG else 0.06  # of its memory by which it may grow in that time

@@ -5,7 +5,6 @@ The server runs with --check, so that what an administrator's random calls would
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +21,9 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from ikoma_play.model import Access
 from ikoma_play.platform.api_keys import Keys
+from tests.parts.chance import LONG
 from tests.parts.serving import Service, serving
 
-LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 EXAMPLES = 100 if LONG else 2
 MODES = schemathesis.GenerationMode
 CONFIG = {"checks": {"max_response_time": 60.0}}

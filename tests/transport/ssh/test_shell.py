@@ -24,6 +24,7 @@ from ikoma_play.transport.framing import INLINE, Frame
 from ikoma_play.transport.process import KEPT
 from ikoma_play.transport.ssh import SshTransport
 from ikoma_play.transport.ssh_shells import FEW
+from tests.parts.chance import LONG
 from tests.parts.sshd import ROOT, Sshd
 
 
@@ -182,10 +183,10 @@ print(json.dumps([count, seen.hexdigest(), len(result.stdout), result.dropped, g
 """
 
 
-@pytest.mark.timeout(900 if os.environ.get("IKOMA_TESTS_LONG") else 300)
+@pytest.mark.timeout(900 if LONG else 300)
 def test_output_without_end_is_handed_on_and_not_kept(box: Sshd) -> None:
     """2.2 GB where IKOMA_TESTS_LONG is set, 150 MB else: the memory it takes here and there is the same."""
-    size = 2_200_000_000 if os.environ.get("IKOMA_TESTS_LONG") else 150_000_000
+    size = 2_200_000_000 if LONG else 150_000_000
     expected = hashlib.sha256()
     for _ in range(size // 1_000_000):
         expected.update(bytes(1_000_000))
