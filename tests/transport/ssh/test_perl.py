@@ -124,16 +124,16 @@ def test_its_end_between_files_is_noticed(road: SshTransport, place: str) -> Non
     assert road.stat(f"{place}/a") is not None
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [(signal.SIGKILL,), (signal.SIGTERM, signal.SIGCONT)], ids=["KILL", "TERM"])
 def test_whoever_it_ends_under_is_told_so_and_a_look_is_taken_by_a_shell(
-    road: SshTransport, place: str, ending: signal.Signals
+    road: SshTransport, place: str, ending: tuple[signal.Signals, ...]
 ) -> None:
     """Whether the file is in its place cannot be known; that of a look is not asked."""
     for looking in (False, True):
         with_perl(road)
         pid = opened(road).pid
         os.kill(pid, signal.SIGSTOP)
-        killing = threading.Timer(0.3, lambda pid=pid: [os.kill(pid, each) for each in (ending, signal.SIGCONT)])
+        killing = threading.Timer(0.3, lambda pid=pid: [os.kill(pid, each) for each in ending])
         killing.start()
         if looking:
             with road.one_step():
