@@ -10,8 +10,7 @@ from functools import cache
 from typing import Any
 
 import psycopg
-from psycopg import sql
-from psycopg.rows import dict_row
+from psycopg import rows, sql
 
 from ..errors import JournalError
 from .store import Change, Row, missing, outdated, statements
@@ -32,7 +31,7 @@ class PostgresStore:
         self._one_at_a_time = threading.RLock()
         with self._told():
             self._connection: psycopg.Connection[Row] = psycopg.connect(
-                url, autocommit=True, connect_timeout=PATIENCE, application_name="ikoma-play", row_factory=dict_row
+                url, autocommit=True, connect_timeout=PATIENCE, application_name="ikoma-play", row_factory=rows.dict_row
             )
         try:
             with self._told():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jinja2 import nodes
-from jinja2.exceptions import TemplateSyntaxError
+from jinja2 import TemplateSyntaxError, nodes
 
 from .jinja_environment import environment
 from .text import has_template

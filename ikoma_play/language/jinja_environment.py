@@ -6,10 +6,7 @@ from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from functools import lru_cache, partial
 from typing import Any, Protocol
 
-from jinja2.exceptions import UndefinedError
-from jinja2.runtime import Context, StrictUndefined
-from jinja2.sandbox import SandboxedEnvironment
-from jinja2.utils import missing
+from jinja2 import StrictUndefined, UndefinedError, runtime, sandbox, utils
 
 from ..errors import TemplateFailed
 from .text import OMIT, Find
@@ -42,7 +39,7 @@ class Missing(StrictUndefined):
     __slots__ = ()
 
     def __init__(
-        self, hint: str | None = None, obj: Any = missing, name: str | None = None, exc: Any = UndefinedError
+        self, hint: str | None = None, obj: Any = utils.missing, name: str | None = None, exc: Any = UndefinedError
     ) -> None:
         error: Any = partial(UndefinedVariable, name, obj) if exc is UndefinedError else exc
         super().__init__(hint, obj, name, error)
@@ -60,7 +57,7 @@ VIEWS: tuple[type[Any], ...] = (Iterator, range, KeysView, ValuesView, ItemsView
 TEMPLAR = "__templar"  # the entry of a context that leads to our variables; included templates get it too
 
 
-class _Context(Context):
+class _Context(runtime.Context):
     """Looks names up in our own variables, which render what they hold, then in the globals."""
 
     @property
@@ -75,11 +72,11 @@ class _Context(Context):
             return self.parent[key]
         templar = self.templar
         if templar is None:
-            return self.environment.globals.get(key, missing)
+            return self.environment.globals.get(key, utils.missing)
         try:
             return templar.extra[key] if key in templar.extra else templar.variables[key]
         except KeyError:
-            return self.environment.globals.get(key, missing)
+            return self.environment.globals.get(key, utils.missing)
         except UndefinedInValue as error:
             again = error
             return Missing(error.message, name=key, exc=lambda message: again)
@@ -106,11 +103,11 @@ def ended(source: str, printed: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def environment() -> SandboxedEnvironment:
+def environment() -> sandbox.SandboxedEnvironment:
     """The one environment, with Ansible's filters, tests and lookups."""
     from . import filters, jinja_tests, lookups
 
-    made = SandboxedEnvironment(
+    made = sandbox.SandboxedEnvironment(
         undefined=Missing,
         trim_blocks=True,
         finalize=_printed,

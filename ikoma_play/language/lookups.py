@@ -10,8 +10,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jinja2 import Environment, Undefined, pass_context
-from jinja2.runtime import Context
+from jinja2 import Environment, Undefined, pass_context, runtime
 
 from ..errors import IkomaError, TemplateFailed
 from ..spelling import did_you_mean
@@ -49,13 +48,13 @@ def find(templar: Asker, name: str, terms: list[Any], options: dict[str, Any]) -
 
 
 @pass_context
-def query(context: Context, name: str, *terms: Any, **options: Any) -> Any:
+def query(context: runtime.Context, name: str, *terms: Any, **options: Any) -> Any:
     """A lookup's whole list."""
     return _ask(context, name, list(terms), options)
 
 
 @pass_context
-def lookup(context: Context, name: str, *terms: Any, **options: Any) -> Any:
+def lookup(context: runtime.Context, name: str, *terms: Any, **options: Any) -> Any:
     """A lookup's values joined by commas, or its one value, as `lookup` gives them."""
     wanted = options.pop("wantlist", False)
     ignored = options.get("errors") in ("ignore", "warn")
@@ -69,7 +68,7 @@ def lookup(context: Context, name: str, *terms: Any, **options: Any) -> Any:
     return found[0] if len(found) == 1 else found
 
 
-def _ask(context: Context, name: str, terms: list[Any], options: dict[str, Any]) -> list[Any]:
+def _ask(context: runtime.Context, name: str, terms: list[Any], options: dict[str, Any]) -> list[Any]:
     errors = options.pop("errors", "strict")
     try:
         return find(context.templar, name, terms, options)  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2.utils import missing
+from jinja2 import utils
 
 from ..errors import IkomaError, TemplateFailed
 from ..model import Position
@@ -52,7 +52,7 @@ def _run(templar: Source, template: jinja2.Template, text: str) -> Any:
 
 
 def _undefined(templar: Source, error: UndefinedVariable, text: str) -> NoReturn:
-    if error.name is not None and error.obj is missing:
+    if error.name is not None and error.obj is utils.missing:
         message = str(error.message).replace("is undefined", "is not defined")
         near = nearest(str(error.name), templar.variables)
     else:

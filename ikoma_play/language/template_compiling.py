@@ -6,9 +6,8 @@ import re
 from functools import lru_cache
 
 import jinja2
-from jinja2 import nodes
-from jinja2.exceptions import TemplateSyntaxError
-from jinja2.parser import Parser
+from jinja2 import TemplateSyntaxError, nodes
+from jinja2 import parser as parsers
 
 from ..errors import TemplateFailed
 from ..spelling import nearest
@@ -72,7 +71,7 @@ def _valued(expression: nodes.Expr) -> nodes.Template:
 
 def parsed_expression(text: str) -> nodes.Expr:
     """A bare expression. Raises TemplateFailed."""
-    parser = Parser(environment(), text, state="variable")
+    parser = parsers.Parser(environment(), text, state="variable")
     try:
         found = parser.parse_expression()
         if not parser.stream.eos:

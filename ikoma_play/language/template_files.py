@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from jinja2 import nodes
-from jinja2.exceptions import TemplateNotFound, TemplateSyntaxError
+from jinja2 import TemplateNotFound, TemplateSyntaxError, nodes
 
 from ..errors import IkomaError, NotFound, TemplateFailed
 from ..model import Position

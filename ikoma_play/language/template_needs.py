@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from jinja2 import meta, nodes
-from jinja2.exceptions import TemplateSyntaxError
+from jinja2 import TemplateSyntaxError, meta, nodes
 from msgspec import Struct
 
 from ..errors import TemplateFailed

@@ -19,7 +19,7 @@ from msgspec import Struct
 from ..errors import StepError, Unavailable
 from ..transport.base import Transport
 
-SDK = "docker.api.client"
+SDK = "docker"
 SOCKET = "/var/run/docker.sock"
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
@@ -73,14 +73,12 @@ def _import(*names: str) -> None:
 @contextlib.contextmanager
 def engine(on: Transport) -> Iterator[Engine]:
     """An open road to the engine of the host. Raises Unavailable when it does not answer."""
-    import docker.errors
-    import requests.exceptions
-    from docker.api.client import APIClient
-    from docker.utils import kwargs_from_env
+    from docker import APIClient, errors, utils
+    from requests import RequestException
 
     with contextlib.ExitStack() as stack:
         if on.local and os.environ.get("DOCKER_HOST"):
-            road = kwargs_from_env()
+            road = utils.kwargs_from_env()
         else:
             address, port = stack.enter_context(on.tunnel(SOCKET, 0))
             road = {"base_url": f"tcp://{address}:{port}" if port else f"unix://{address}"}
@@ -89,14 +87,14 @@ def engine(on: Transport) -> Iterator[Engine]:
             stack.callback(client.close)
             _SPOKEN[on] = client.api_version
             yield Engine(client)
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        except (errors.DockerException, RequestException) as error:
             raise _translated(error, on) from error
 
 
 def _translated(error: Exception, on: Transport) -> StepError:
-    import docker.errors
+    from docker import errors
 
-    if isinstance(error, docker.errors.APIError):
+    if isinstance(error, errors.APIError):
         return StepError(
             f"the Docker Engine of {on.host.name} refused: {error.explanation or error}",
             remedy="See what it says; docker info and docker events tell more.",
@@ -140,12 +138,12 @@ class Engine:
 
     def remove_image(self, id: str, names: Sequence[str]) -> bool:
         """Remove an image with all its names; False where others are built on it or a container began meanwhile."""
-        import docker.errors
+        from docker import errors
 
         try:
             for name in names or (id,):
                 self.client.remove_image(name, force=False, noprune=False)
-        except docker.errors.APIError as error:
+        except errors.APIError as error:
             if error.status_code in (404, 409):
                 return False
             raise
@@ -157,12 +155,12 @@ class Engine:
 
     def log_files(self) -> Iterator[tuple[str, str]]:
         """Each container's name, and where the host keeps its log."""
-        import docker.errors
+        from docker import errors
 
         for listed in self.client.containers(all=True):
             try:
                 found = self.client.inspect_container(listed["Id"])
-            except docker.errors.NotFound:
+            except errors.NotFound:
                 continue
             if found.get("LogPath"):
                 yield found["Name"].lstrip("/"), found["LogPath"]
@@ -188,14 +186,14 @@ class Engine:
 
     def remove_project(self, project: str) -> None:
         """Remove all that a compose project has, its volumes and the images built for it too."""
-        import docker.errors
+        from docker import errors
 
         for container in self.containers(project):
             self.remove_container(container.id)
         for network in self.networks(project):
             self.remove_network(network)
         for volume in self.volumes(project):
-            with contextlib.suppress(docker.errors.APIError):
+            with contextlib.suppress(errors.APIError):
                 self.client.remove_volume(volume)
         for image in self.client.images(filters={"reference": f"{project}-*"}):
             for name in image.get("RepoTags") or ():
@@ -209,11 +207,11 @@ class Engine:
 
     def image_id(self, name: str) -> str:
         """What an image's name means now; "" where it means nothing."""
-        import docker.errors
+        from docker import errors
 
         try:
             return str(self.client.inspect_image(name)["Id"])
-        except (docker.errors.NotFound, docker.errors.NullResource):
+        except (errors.NotFound, errors.NullResource):
             return ""
 
     def tag(self, image: str, name: str) -> None:
@@ -229,9 +227,9 @@ class Engine:
 
     def untag(self, name: str) -> None:
         """Take a name away; the image goes with its last name, unless a container has it."""
-        import docker.errors
+        from docker import errors
 
-        with contextlib.suppress(docker.errors.APIError):
+        with contextlib.suppress(errors.APIError):
             self.client.remove_image(name)
 
     def published(self) -> Iterator[tuple[str, int, str, str, str]]:
@@ -258,9 +256,9 @@ class Engine:
 
     def remove_container(self, id: str) -> None:
         """Remove a container, running or not, with its anonymous volumes."""
-        import docker.errors
+        from docker import errors
 
-        with contextlib.suppress(docker.errors.NotFound):
+        with contextlib.suppress(errors.NotFound):
             self.client.remove_container(id, force=True, v=True)
 
     def remove_volume(self, name: str) -> None:
@@ -269,20 +267,20 @@ class Engine:
 
     def remove_network(self, name: str) -> None:
         """Remove a network nobody is on; one in use stays."""
-        import docker.errors
+        from docker import errors
 
-        with contextlib.suppress(docker.errors.APIError):
+        with contextlib.suppress(errors.APIError):
             self.client.remove_network(name)
 
     def make_network(self, name: str) -> None:
         self.client.create_network(name, driver="bridge", labels={OURS: "network"})
 
     def _inspect(self, id: str) -> Container | None:
-        import docker.errors
+        from docker import errors
 
         try:
             found = self.client.inspect_container(id)
-        except docker.errors.NotFound:  # it went away meanwhile
+        except errors.NotFound:  # it went away meanwhile
             return None
         state, labels = found["State"], found["Config"].get("Labels") or {}
         health = state.get("Health") or {}

@@ -46,14 +46,14 @@ if "paramiko" not in sys.modules:
         standing_in.leave()
 
 import paramiko  # noqa: E402
-import paramiko.config  # noqa: E402
+from paramiko import config  # noqa: E402
 
 __all__ = ["paramiko", "ssh_config_of"]
 
 
 def ssh_config_of(text: str) -> paramiko.SSHConfig:
     """A configuration's text, read."""
-    paramiko.config.invoke = SimpleNamespace(run=_asked)  # type: ignore[attr-defined]
+    config.invoke = SimpleNamespace(run=_asked)  # type: ignore[attr-defined]
     return paramiko.SSHConfig.from_text(text)
 
 

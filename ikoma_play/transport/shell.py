@@ -14,7 +14,7 @@ from .process import KEPT
 from .ssh_inlet import NOTHING, Inlet, Streams
 
 if TYPE_CHECKING:
-    from paramiko.channel import Channel
+    from paramiko import Channel
 
     from .ssh_channel import OrderedChannel
 

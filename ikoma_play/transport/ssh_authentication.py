@@ -202,11 +202,11 @@ def _agent(settings: Settings) -> Iterator[tuple[Any, ...]]:
     if not place or (not settings.use_agent and not settings.keys):
         yield ()
         return
-    from paramiko.agent import AgentSSH
+    from paramiko import agent as agents
 
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(settings.timeouts.authentication)
-    agent = AgentSSH()
+    agent = agents.AgentSSH()
     try:
         connection.connect(place)
         agent._connect(connection)  # type: ignore[attr-defined]

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from paramiko.channel import Channel
-from paramiko.common import cMSG_CHANNEL_WINDOW_ADJUST
-from paramiko.message import Message
+from paramiko import Channel, Message, common
 
 from .ssh_inlet import Inlet
 
@@ -75,7 +73,7 @@ class OrderedChannel(Channel):
         room: int = self._check_add_window(size)  # type: ignore[attr-defined]
         if room:
             message = Message()
-            message.add_byte(cMSG_CHANNEL_WINDOW_ADJUST)
+            message.add_byte(common.cMSG_CHANNEL_WINDOW_ADJUST)
             message.add_int(self.remote_chanid)
             message.add_int(room)
             self.transport._send_user_message(message)

@@ -11,7 +11,7 @@ from random import uniform
 from typing import Any, TypeVar
 
 import paramiko
-from paramiko.channel import Channel
+from paramiko import Channel
 
 from ..errors import IkomaError, Unreachable
 from .known_hosts import KnownHosts

@@ -18,7 +18,7 @@ from .ssh_identity import SHELL, Identity, refused, unanswered
 from .ssh_inlet import NOTHING
 
 if TYPE_CHECKING:
-    from paramiko.channel import Channel
+    from paramiko import Channel
 
 LOOK = 0.02  # seconds between two looks at the terminal
 

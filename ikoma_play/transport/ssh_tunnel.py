@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import paramiko
-from paramiko.channel import Channel
+from paramiko import Channel
 
 from ..errors import IkomaError, StepError, Unavailable
 from .ssh_connection import Connection

@@ -11,17 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import paramiko
-from paramiko.channel import Channel
-from paramiko.common import (
-    MSG_CHANNEL_CLOSE,
-    MSG_CHANNEL_DATA,
-    MSG_CHANNEL_EXTENDED_DATA,
-    cMSG_CHANNEL_OPEN,
-    cMSG_CHANNEL_REQUEST,
-    cMSG_GLOBAL_REQUEST,
-)
-from paramiko.message import Message
-from paramiko.packet import Packetizer
+from paramiko import Channel, Message, common, packet
 
 from .. import __version__
 from .host_certificate import CERTIFIED
@@ -48,9 +38,9 @@ class Wire(paramiko.Transport):
     # paramiko calls its own channel's methods from this table, past any override.
     _channel_handler_table = {  # noqa: RUF012
         **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
-        MSG_CHANNEL_CLOSE: lambda channel, message: channel._handle_close(message),
-        MSG_CHANNEL_DATA: lambda channel, message: channel._feed(message),
-        MSG_CHANNEL_EXTENDED_DATA: lambda channel, message: channel._feed_extended(message),
+        common.MSG_CHANNEL_CLOSE: lambda channel, message: channel._handle_close(message),
+        common.MSG_CHANNEL_DATA: lambda channel, message: channel._feed(message),
+        common.MSG_CHANNEL_EXTENDED_DATA: lambda channel, message: channel._feed_extended(message),
     }
 
     def __init__(self, sock: Any, wanted_host_keys: Sequence[str] = ()) -> None:
@@ -76,7 +66,7 @@ class Wire(paramiko.Transport):
     def probe(self) -> None:
         """Ask for any answer; `heard` tells when one came."""
         message = Message()
-        message.add_byte(cMSG_GLOBAL_REQUEST)
+        message.add_byte(common.cMSG_GLOBAL_REQUEST)
         message.add_string("keepalive@openssh.com")
         message.add_boolean(True)
         self._send_user_message(message)  # type: ignore[attr-defined]
@@ -94,7 +84,7 @@ class Wire(paramiko.Transport):
     def start_program(self, channel: Channel, line: str) -> None:
         """Have the user's login shell run a line, without waiting to hear that it does: what it prints tells."""
         message = Message()
-        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_byte(common.cMSG_CHANNEL_REQUEST)
         message.add_int(channel.remote_chanid)
         message.add_string("exec")
         message.add_boolean(False)
@@ -118,7 +108,7 @@ class Wire(paramiko.Transport):
         with self.lock:
             number = self._next_channel()  # type: ignore[attr-defined]
             message = Message()
-            message.add_byte(cMSG_CHANNEL_OPEN)
+            message.add_byte(common.cMSG_CHANNEL_OPEN)
             message.add_string(kind)
             for each in (number, window, packet, *about):
                 message.add_int(each) if isinstance(each, int) else message.add_string(each)
@@ -137,7 +127,7 @@ class Wire(paramiko.Transport):
         raise self.get_exception() or paramiko.SSHException("Unable to open channel.")
 
 
-class _Packets(Packetizer):
+class _Packets(packet.Packetizer):
     """paramiko's packets, with a deadline for the handshake in place of a thread that waits for it, and without asking
     the socket for what has come with the part of a packet before."""
 
