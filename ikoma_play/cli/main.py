@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
 def guarded(work: Callable[[], int]) -> int:
     """Do it and return its exit status; whatever it raises becomes words on standard error and a status."""
     _forgive_encodings()
+    _heed_threads()
     try:
         code = _run(work)
         sys.stdout.flush()
@@ -51,6 +52,21 @@ def _forgive_encodings() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="spelled_out")
+
+
+def _heed_threads() -> None:
+    """A mistake of ours in a thread is told as one anywhere else; the run itself goes on as it can."""
+    import threading
+
+    plain = threading.excepthook
+
+    def failed(thread: threading.ExceptHookArgs) -> None:
+        if os.environ.get("IKOMA_DEBUG") or not isinstance(thread.exc_value, Exception):
+            plain(thread)
+        else:
+            _unforeseen(thread.exc_value)
+
+    threading.excepthook = failed
 
 
 def _run(work: Callable[[], int]) -> int:

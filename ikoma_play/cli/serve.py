@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -75,6 +76,7 @@ def command(**given: Any) -> int:
     from .scheduling import ByItself, Known, People, Starting
 
     log = Log(given["log_level"])
+    threading.excepthook = log.thread_failed
     if given["tls_key"] and not given["tls_cert"]:
         raise UsageError("--tls-key goes with --tls-cert", remedy="Name the certificate too.")
     names = _inventories(given)

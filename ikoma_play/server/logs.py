@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -42,6 +43,11 @@ class Log:
         frames = traceback.extract_tb(error.__traceback__)[-4:]
         where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
         self.write("error", event, error=type(error).__name__, where=where, **more)
+
+    def thread_failed(self, thread: threading.ExceptHookArgs) -> None:
+        """A mistake of ours that ended a thread of the server."""
+        if thread.exc_value is not None:
+            self.exception("thread", thread.exc_value, name=thread.thread.name if thread.thread else "")
 
 
 def encoded(value: Any) -> str:

@@ -94,6 +94,13 @@ def test_output_in_a_locale_that_cannot_show_it(tmp_path: Path) -> None:
     assert done.out.isascii() and "ok: [localhost] Gr" in done.out
 
 
+def python(script: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=cwd, env={**os.environ, "PYTHONPATH": str(CHECKOUT), **more},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 def test_a_mistake_of_ours_is_one_sentence_and_debugging_shows_the_rest(tmp_path: Path) -> None:
     """A subcommand whose file is not there stands for any exception that nobody expected."""
     script = (
@@ -101,15 +108,22 @@ def test_a_mistake_of_ours_is_one_sentence_and_debugging_shows_the_rest(tmp_path
         "commands.COMMANDS['run'] = ('nothing_there', '')\n"
         "sys.exit(main(['run', 'x']))\n"
     )
-
-    def run(**more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(CHECKOUT), **more},
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    done = run()
+    done = python(script, tmp_path)
     assert done.returncode == 2
     assert "ikoma-play itself failed: ModuleNotFoundError" in done.stderr
     assert "IKOMA_DEBUG=1" in done.stderr and "Traceback" not in done.stderr
-    assert "Traceback" in run(IKOMA_DEBUG="1").stderr
+    assert "Traceback" in python(script, tmp_path, IKOMA_DEBUG="1").stderr
+
+
+def test_a_mistake_of_ours_in_a_thread_is_one_sentence_too(tmp_path: Path) -> None:
+    script = (
+        "import sys, threading; from ikoma_play.cli.main import guarded\n"
+        "def work():\n"
+        "    one = threading.Thread(target=lambda: {}['missing']); one.start(); one.join(); return 0\n"
+        "sys.exit(guarded(work))\n"
+    )
+    done = python(script, tmp_path)
+    assert done.returncode == 0
+    assert "ikoma-play itself failed: KeyError: 'missing'" in done.stderr
+    assert "IKOMA_DEBUG=1" in done.stderr and "Traceback" not in done.stderr
+    assert "Traceback" in python(script, tmp_path, IKOMA_DEBUG="1").stderr
