@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
@@ -69,7 +69,7 @@ class KnownHosts:
         self._files = files
 
     def entries(self, name: str) -> list[Entry]:
-        return [entry for file in self._files for entry in _entries(file, _stamp(file)) if entry.about(name)]
+        return [entry for file in self._files for entry in _about(file, _stamp(file), name)]
 
     def wanted_types(self, name: str) -> list[str]:
         """The algorithms to ask the host for first, so that it shows a key that is known."""
@@ -162,6 +162,28 @@ def _entries(file: str, stamp: tuple[int, int]) -> tuple[Entry, ...]:
     return tuple(entry for entry in parsed if entry is not None)
 
 
+@lru_cache(maxsize=64)
+def _by_name(file: str, stamp: tuple[int, int]) -> tuple[Mapping[str, Sequence[Entry]], Sequence[Entry]]:
+    """The lines of which a name tells whether they are about it, and those that have to be asked."""
+    named: dict[str, list[Entry]] = {}
+    others = []
+    for entry in _entries(file, stamp):
+        if any(name.startswith(("|", "!")) or "*" in name or "?" in name for name in entry.names):
+            others.append(entry)
+            continue
+        for name in {name.lower() for name in entry.names}:
+            named.setdefault(name, []).append(entry)
+    return named, others
+
+
+@lru_cache(maxsize=4096)
+def _about(file: str, stamp: tuple[int, int], name: str) -> Sequence[Entry]:
+    """The lines about a host, who is asked after twice: a hashed name takes a digest each time."""
+    named, others = _by_name(file, stamp)
+    found = [*named.get(name.lower(), ()), *(entry for entry in others if entry.about(name))]
+    return sorted(found, key=lambda entry: entry.line)
+
+
 def _entry(file: str, number: int, text: str) -> Entry | None:
     words = text.split()
     if not words or words[0].startswith("#"):
@@ -187,7 +209,7 @@ def _matches(pattern: str, name: str) -> bool:
 def _hashed(pattern: str, name: str) -> bool:
     try:
         _, _, salt, told = pattern.split("|")
-        digest = hmac.new(base64.b64decode(salt), name.encode(), hashlib.sha1).digest()
+        digest = hmac.digest(base64.b64decode(salt), name.encode(), "sha1")
         return hmac.compare_digest(digest, base64.b64decode(told))
     except (ValueError, binascii.Error):
         return False
