@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ..console.terminal import size
 from ..engine.masking import looks_secret
 from ..errors import UsageError
 
@@ -170,7 +170,7 @@ def without_secrets(option: str) -> str:
 
 def room() -> int:
     """How many columns a line on standard output may take; 0 where it is no terminal."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    return size(sys.stdout)[0] if sys.stdout.isatty() else 0
 
 
 def words(given: tuple[str, ...]) -> tuple[str, ...]:

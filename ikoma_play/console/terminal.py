@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from typing import NamedTuple, TextIO
 
@@ -56,8 +55,13 @@ def size(stream: TextIO) -> tuple[int, int]:
     try:
         columns, lines = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        columns, lines = shutil.get_terminal_size()
+        columns, lines = _said("COLUMNS", 80), _said("LINES", 24)
     return max(columns, 20), max(lines, 5)
+
+
+def _said(name: str, otherwise: int) -> int:
+    said = os.environ.get(name, "")
+    return int(said) if said.isascii() and said.isdecimal() else otherwise
 
 
 def printable(text: str) -> str:

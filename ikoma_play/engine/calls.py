@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -284,6 +283,8 @@ class Call:
         undo = self.prepared.tool.undo
         if undo is None:
             return ""
+        import secrets
+
         number = CALL if self.run.options.single else f"{len(self.host.undo):03}"
         name = f"{self.run.id}/{number}-{secrets.token_hex(3)}"
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,6 +96,8 @@ def of_error(error: BaseException, position: Position | None = None) -> Done:
         ran = isinstance(error, CommandFailed) and error.command.changes
         changed = ran if not isinstance(result, Mapping) else bool(result.get("changed", ran))
         return Done(Outcome(Status.FAILED, result, failure=_placed(error.failure, position)), changed)
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     said = str(error).strip() or "no message"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -223,6 +222,8 @@ class PlayRun:
         if order in ("sorted", "reverse_sorted"):
             return sorted(hosts, key=lambda host: host.name, reverse=order == "reverse_sorted")
         if order in ("shuffle", "random"):
+            import random
+
             return random.sample(hosts, len(hosts))
         return hosts
 

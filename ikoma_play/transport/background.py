@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import posixpath
-import secrets
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -84,6 +83,8 @@ class Standing(Struct, frozen=True):
 
 
 def new_id() -> str:
+    import secrets
+
     return f"j{secrets.randbelow(10**12):012}.{time.time_ns() // 1000 % 10**9}"
 
 

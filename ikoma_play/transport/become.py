@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -127,7 +126,7 @@ class LocalAs(_AsUser):
     def _run(self, command: Command, on_output: Callable[[bytes], None] | None, open_for_it: ExitStack) -> Result:
         opening = _Opening(self, command, on_output)
         argv = self._wrapped(command, opening.mark, opening.prompt)
-        if self._method == "doas" and self._password is not None and shutil.which("doas"):
+        if self._method == "doas" and self._password is not None and _is_there("doas"):
             argv = open_for_it.enter_context(AskingTerminal(self._password)).before(argv)
         try:
             process = opening.process = Process(argv, env=self._own_environment(), piped=True)
@@ -255,3 +254,9 @@ def _assigned(name: str, value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace("\n", "\\n")
     # $( ) takes newlines off the end: the dot keeps them, and goes after.
     return f"{name}=$(printf %b. {shlex.quote(escaped)}); {name}=${{{name}%.}}"
+
+
+def _is_there(program: str) -> bool:
+    import shutil
+
+    return shutil.which(program) is not None

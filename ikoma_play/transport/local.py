@@ -8,7 +8,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import shutil
 import stat as bits
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +71,8 @@ class LocalTransport(Transport):
                     if isinstance(data, bytes):
                         file.write(data)
                     else:
+                        import shutil
+
                         shutil.copyfileobj(data, file, CHUNK)
                 if before is not None and (before.uid, before.gid) != (os.geteuid(), os.getegid()):
                     _keep_owner(descriptor, before)
@@ -152,6 +153,8 @@ class LocalTransport(Transport):
                     return False
                 raise
             if bits.S_ISDIR(found.st_mode):
+                import shutil
+
                 shutil.rmtree(path)
             else:
                 os.unlink(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import time
@@ -254,6 +253,8 @@ def cannot_start(argv: Sequence[str], cwd: str | None, error: OSError) -> Result
             remedy=f"Make the directory {cwd} first, or name another.",
         )
     # A directory on PATH that may not be looked into gives "permission denied" for every name.
+    import shutil
+
     nowhere = "/" not in argv[0] and shutil.which(argv[0], os.F_OK) is None
     if isinstance(error, FileNotFoundError) or nowhere:
         return Result(NOT_FOUND, stderr=f"{argv[0]}: command not found\n".encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ HEAVY = {
     "requests",
     "typing_extensions",
 }
+SELDOM_USED = {"random", "secrets", "shutil", "tempfile", "traceback"}  # of Python itself
 
 
 def test_the_benchmark_measures_every_command() -> None:
@@ -44,6 +46,18 @@ def test_the_benchmark_measures_every_command() -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_is_dear_is_loaded_only_where_it_is_used(command: list[str], forbidden: set[str]) -> None:
+    unwanted = loaded(command, start_up.CHECKOUT) & forbidden
+    assert not unwanted, f"ikoma-play {' '.join(command)} loads {sorted(unwanted)}"
+
+
+def test_a_run_on_this_machine_loads_little(tmp_path: Path) -> None:
+    (tmp_path / "p.yml").write_text("[{hosts: localhost, gather_facts: false, tasks: [{command: echo 1}]}]\n")
+    unwanted = loaded(["run", "p.yml"], tmp_path) & (HEAVY | SELDOM_USED | {"jinja2"})
+    assert not unwanted, f"a run of one command loads {sorted(unwanted)}"
+
+
+def loaded(command: list[str], folder: Path) -> set[str]:
+    """The packages that Python has when the command has ended."""
     script = (
         "import sys\n"
         "from ikoma_play.__main__ import main\n"
@@ -53,9 +67,8 @@ def test_what_is_dear_is_loaded_only_where_it_is_used(command: list[str], forbid
         "sys.exit(code)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=start_up.CHECKOUT, check=False, capture_output=True, text=True,
+        [sys.executable, "-c", script], cwd=folder, check=False, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(start_up.CHECKOUT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    loaded = set(done.stderr.splitlines()[-1].split())
-    assert not loaded & forbidden, f"ikoma-play {' '.join(command)} loads {sorted(loaded & forbidden)}"
+    return set(done.stderr.splitlines()[-1].split())
