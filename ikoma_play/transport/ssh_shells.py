@@ -128,7 +128,10 @@ class Shells:
         try:
             return self._open(for_programs)
         except paramiko.ChannelException as error:
-            self._strange = -1  # the host has no room for two kinds: whatever is there will do
+            with self._changed:
+                self._strange = -1  # the host has no room for two kinds: whatever is there will do
+                if self._idle:
+                    return None
             if self._freed_another():
                 time.sleep(0.02)
                 return None

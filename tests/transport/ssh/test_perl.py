@@ -17,7 +17,7 @@ from ikoma_play.errors import IkomaError, StepError
 from ikoma_play.model import Command
 from ikoma_play.transport import ssh_perl
 from ikoma_play.transport.base import Put
-from ikoma_play.transport.shell import Shell
+from ikoma_play.transport.shell import OutOfTime, Shell
 from ikoma_play.transport.ssh import SshTransport
 from ikoma_play.transport.ssh_perl import FEW, FEW_BEHIND_A_DOOR
 from tests.parts.sshd import ROOT, Sshd
@@ -186,6 +186,30 @@ def test_a_host_that_allows_few_sessions(own: Callable[..., Sshd], sessions: int
             assert on.become("root").run(Command(("true",))).ok
         on.remove(f"{folder}/together")
         assert len(on.scan(folder)) == 20
+    finally:
+        on.close()
+
+
+def test_it_keeps_its_session_however_long_it_takes_to_start(
+    own: Callable[..., Sshd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a host that allows two: a shell of the other kind does meanwhile."""
+    hear, asked = Shell.hear, 0
+
+    def late(shell: Shell, until: float | None) -> None:
+        nonlocal asked
+        if until == 0.0 and (asked := asked + 1) < 15:
+            raise OutOfTime
+        hear(shell, until)
+
+    monkeypatch.setattr(Shell, "hear", late)
+    on = SshTransport(own("MaxSessions 2").host(user="free"))
+    try:
+        folder = on.run(Command(("mktemp", "-d"))).text
+        for number in range(10):
+            assert put(on, f"{folder}/{number}", b"x") == Put(None, True)
+        assert asked > 5 and on._perl._shell is not None
+        opened(with_perl(on))
     finally:
         on.close()
 
