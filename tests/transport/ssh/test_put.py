@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +16,8 @@ from ikoma_play.transport.base import Put
 from ikoma_play.transport.ssh import SshTransport
 from ikoma_play.transport.ssh_files import SMALL
 from tests.parts.sshd import ROOT
+
+LARGEST = Random(1).randbytes(16384)  # the same in every process that runs the tests
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def place(on: SshTransport) -> Iterator[str]:
         (None, b"new\n"),
         (None, b""),
         (None, bytes(range(256))),
-        (None, os.urandom(16384)),
+        pytest.param(None, LARGEST, id="the largest, new"),
         (b"", b""),
         (b"", b"x"),
         (b"same\n", b"same\n"),
@@ -41,7 +43,7 @@ def place(on: SshTransport) -> Iterator[str]:
         (b"a\n\n", b"a\n"),
         (b"it's \\0101 $HOME `id` %s\n", b"it's \\0101 $HOME `id` %s\n"),
         (b"caf\xc3\xa9\n", b"caf\xe9e\n"),
-        (os.urandom(16384), b"short"),
+        pytest.param(LARGEST, b"short", id="the largest, before"),
     ],
 )
 @pytest.mark.parametrize("name", ["plain", "it's a 'name' $(id)\nof two lines", "-n"])
