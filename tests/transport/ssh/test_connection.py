@@ -386,7 +386,7 @@ def test_a_single_session(own: Start) -> None:
             said = [road.run(Command(("id", "-un"))).text for _ in range(2) for road in (on, on.become("target"))]
             assert said == ["free", "target"] * 2 and on.connection.opened == 1
         with pytest.raises(TimedOut) as caught:
-            on.run(Command(("sh", "-c", "echo $$; exec sleep 300"), timeout=0.5))
+            on.run(Command(("sh", "-c", "echo $$; exec sleep 300"), timeout=1.5))
         wait_for(lambda: not Path(f"/proc/{int(caught.value.evidence)}").exists())
         assert on.run(Command(("echo", "again"))).text == "again"
     finally:
