@@ -58,15 +58,12 @@ def _heed_threads() -> None:
     """A mistake of ours in a thread is told as one anywhere else; the run itself goes on as it can."""
     import threading
 
-    plain = threading.excepthook
+    def failed(how: threading.ExceptHookArgs) -> None:
+        if isinstance(how.exc_value, Exception):
+            _unforeseen(how.exc_value)
 
-    def failed(thread: threading.ExceptHookArgs) -> None:
-        if os.environ.get("IKOMA_DEBUG") or not isinstance(thread.exc_value, Exception):
-            plain(thread)
-        else:
-            _unforeseen(thread.exc_value)
-
-    threading.excepthook = failed
+    if not os.environ.get("IKOMA_DEBUG"):
+        threading.excepthook = failed
 
 
 def _run(work: Callable[[], int]) -> int:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import click
 
-from ..console.terminal import size
 from ..engine.masking import looks_secret
 from ..errors import UsageError
 
@@ -170,7 +169,11 @@ def without_secrets(option: str) -> str:
 
 def room() -> int:
     """How many columns a line on standard output may take; 0 where it is no terminal."""
-    return size(sys.stdout)[0] if sys.stdout.isatty() else 0
+    if not sys.stdout.isatty():
+        return 0
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def words(given: tuple[str, ...]) -> tuple[str, ...]:

@@ -55,13 +55,14 @@ def size(stream: TextIO) -> tuple[int, int]:
     try:
         columns, lines = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        columns, lines = _said("COLUMNS", 80), _said("LINES", 24)
+        columns = _said("COLUMNS") or 80  # what shutil would say, without its 3 ms of loading
+        lines = _said("LINES") or 24
     return max(columns, 20), max(lines, 5)
 
 
-def _said(name: str, otherwise: int) -> int:
-    said = os.environ.get(name, "")
-    return int(said) if said.isascii() and said.isdecimal() else otherwise
+def _said(variable: str) -> int:
+    said = os.environ.get(variable, "")
+    return int(said) if said.isascii() and said.isdecimal() else 0
 
 
 def printable(text: str) -> str:

@@ -44,10 +44,10 @@ class Log:
         where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
         self.write("error", event, error=type(error).__name__, where=where, **more)
 
-    def thread_failed(self, thread: threading.ExceptHookArgs) -> None:
+    def thread_failed(self, how: threading.ExceptHookArgs) -> None:
         """A mistake of ours that ended a thread of the server."""
-        if thread.exc_value is not None:
-            self.exception("thread", thread.exc_value, name=thread.thread.name if thread.thread else "")
+        if isinstance(how.exc_value, Exception):
+            self.exception("thread", how.exc_value, name=how.thread.name if how.thread else "")
 
 
 def encoded(value: Any) -> str:

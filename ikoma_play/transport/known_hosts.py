@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
@@ -150,16 +150,13 @@ def _stamp(file: str) -> tuple[int, int]:
     return (found.st_mtime_ns, found.st_size)
 
 
-@lru_cache(maxsize=64)
-def _entries(file: str, stamp: tuple[int, int]) -> tuple[Entry, ...]:
-    if stamp == (0, 0):
-        return ()
+def _entries(file: str) -> Iterator[Entry]:
     try:
         text = Path(file).read_text("utf-8", "replace")
     except OSError:
-        return ()
+        return
     parsed = (_entry(file, number, words) for number, words in enumerate(text.splitlines(), 1))
-    return tuple(entry for entry in parsed if entry is not None)
+    yield from (entry for entry in parsed if entry is not None)
 
 
 @lru_cache(maxsize=64)
@@ -167,7 +164,7 @@ def _by_name(file: str, stamp: tuple[int, int]) -> tuple[Mapping[str, Sequence[E
     """The lines of which a name tells whether they are about it, and those that have to be asked."""
     named: dict[str, list[Entry]] = {}
     others = []
-    for entry in _entries(file, stamp):
+    for entry in _entries(file):
         if any(name.startswith(("|", "!")) or "*" in name or "?" in name for name in entry.names):
             others.append(entry)
             continue
@@ -201,8 +198,6 @@ def _entry(file: str, number: int, text: str) -> Entry | None:
 
 def _matches(pattern: str, name: str) -> bool:
     """ssh's patterns know `*` and `?` only; brackets are part of `[host]:port`."""
-    if "*" not in pattern and "?" not in pattern:  # as nearly all; a long file has thousands
-        return pattern.lower() == name.lower()
     return fnmatch.fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.benchmarks import start_up
+from tests.parts.command import python
 
 HEAVY = {
     "paramiko",
@@ -66,9 +64,6 @@ def loaded(command: list[str], folder: Path) -> set[str]:
         "sys.stderr.write('\\n' + ' '.join(sorted({name.partition('.')[0] for name in sys.modules})))\n"
         "sys.exit(code)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, check=False, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(start_up.CHECKOUT)},
-    )  # fmt: skip
+    done = python(script, folder)
     assert done.returncode == 0, done.stderr
     return set(done.stderr.splitlines()[-1].split())

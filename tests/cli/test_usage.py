@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ikoma_play import __version__
-from tests.parts.command import CHECKOUT, Ikoma
+from tests.parts.command import CHECKOUT, Ikoma, python
 
 
 @pytest.fixture
@@ -94,36 +94,36 @@ def test_output_in_a_locale_that_cannot_show_it(tmp_path: Path) -> None:
     assert done.out.isascii() and "ok: [localhost] Gr" in done.out
 
 
-def python(script: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", script], cwd=cwd, env={**os.environ, "PYTHONPATH": str(CHECKOUT), **more},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+NO_SUCH_FILE = """
+from ikoma_play.cli import commands, main
+commands.COMMANDS["run"] = ("nothing_there", "")
+raise SystemExit(main.main(["run", "x"]))
+"""
+IN_A_THREAD = """
+import threading
+from ikoma_play.cli import main
+
+def work():
+    thread = threading.Thread(target=lambda: {}["missing"])
+    thread.start()
+    thread.join()
+    return 0
+
+raise SystemExit(main.guarded(work))
+"""
 
 
-def test_a_mistake_of_ours_is_one_sentence_and_debugging_shows_the_rest(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "code", "said"),
+    [(NO_SUCH_FILE, 2, "ModuleNotFoundError"), (IN_A_THREAD, 0, "KeyError: 'missing'")],
+    ids=["subcommand", "thread"],
+)
+def test_a_mistake_of_ours_is_one_sentence_and_debugging_shows_the_rest(
+    tmp_path: Path, script: str, code: int, said: str
+) -> None:
     """A subcommand whose file is not there stands for any exception that nobody expected."""
-    script = (
-        "import sys; from ikoma_play.cli import commands; from ikoma_play.cli.main import main\n"
-        "commands.COMMANDS['run'] = ('nothing_there', '')\n"
-        "sys.exit(main(['run', 'x']))\n"
-    )
     done = python(script, tmp_path)
-    assert done.returncode == 2
-    assert "ikoma-play itself failed: ModuleNotFoundError" in done.stderr
-    assert "IKOMA_DEBUG=1" in done.stderr and "Traceback" not in done.stderr
-    assert "Traceback" in python(script, tmp_path, IKOMA_DEBUG="1").stderr
-
-
-def test_a_mistake_of_ours_in_a_thread_is_one_sentence_too(tmp_path: Path) -> None:
-    script = (
-        "import sys, threading; from ikoma_play.cli.main import guarded\n"
-        "def work():\n"
-        "    one = threading.Thread(target=lambda: {}['missing']); one.start(); one.join(); return 0\n"
-        "sys.exit(guarded(work))\n"
-    )
-    done = python(script, tmp_path)
-    assert done.returncode == 0
-    assert "ikoma-play itself failed: KeyError: 'missing'" in done.stderr
+    assert done.returncode == code
+    assert f"ikoma-play itself failed: {said}" in done.stderr
     assert "IKOMA_DEBUG=1" in done.stderr and "Traceback" not in done.stderr
     assert "Traceback" in python(script, tmp_path, IKOMA_DEBUG="1").stderr

@@ -20,7 +20,7 @@ import pytest
 from ikoma_play.console.columns import columns
 from ikoma_play.console.live import LiveView
 from ikoma_play.console.narrator import Narrator
-from ikoma_play.console.terminal import Looks, looks, printable
+from ikoma_play.console.terminal import Looks, looks, printable, size
 from ikoma_play.console.words import call, duration, hosts
 from ikoma_play.events import Event, PlayStarted, RunStarted, StepProgress, StepStarted
 from ikoma_play.model import Failure, Progress
@@ -110,6 +110,20 @@ def test_a_file_is_no_terminal(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w", encoding="utf-8") as file:
         assert looks(file, {"TERM": "xterm"}) == Looks(False, False, True, looks(file).width)
         assert looks(file, {"FORCE_COLOR": "1"}).colour
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines", "found"),
+    [("", "", (80, 24)), ("100", "40", (100, 40)), ("0", "0", (80, 24)), ("7", "1", (20, 5)), ("wide", "-3", (80, 24))],
+)
+def test_what_is_no_terminal_has_the_size_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: str, lines: str, found: tuple[int, int]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("LINES", lines)
+    with (tmp_path / "log").open("w", encoding="utf-8") as file:
+        assert size(file) == found
+        assert looks(file).width == found[0]
 
 
 @pytest.mark.parametrize(("encoding", "has"), [("ascii", False), ("latin-1", False), ("utf-8", True)])

@@ -79,3 +79,11 @@ class Ikoma:
         assert expect in (None, finished.code), f"exit code {expect} expected\n{finished}"
         assert "Traceback (most recent call last)" not in finished.text, f"a traceback reached the user\n{finished}"
         return finished
+
+
+def python(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A script that does what no command does, run with the package at hand."""
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env={**os.environ, "PYTHONPATH": str(CHECKOUT), **environment},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip

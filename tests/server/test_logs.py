@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from io import StringIO
 from pathlib import Path
@@ -13,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ikoma_play.server.logs import Log
-from tests.parts.command import CHECKOUT
+from tests.parts.command import python
 from tests.parts.serving import Service
 
 
@@ -46,8 +43,7 @@ def test_serve_has_its_threads_heeded(tmp_path: Path) -> None:
         "listener.serve = serve\n"
         f"sys.exit(main({service.argv()[3:]!r}))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = python(script, tmp_path)
     assert done.returncode == 0 and "hunter2" not in done.stderr
     events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
     assert events == ["listening", "thread", "stopped"]
