@@ -8,11 +8,11 @@ Python notices, and one of them fails with _DeadlockError.
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.parts.command import python
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ikoma_play"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -20,29 +20,28 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # The libraries that load their own parts, and that we load late. msgspec is there before any thread.
 LATE = {"docker", "jinja2", "paramiko", "psycopg", "requests"}
 
-AT_ONCE = """
-import importlib, random, sys, threading
+# One thread has come as far as docker's first part when another begins to load the SDK ahead, and gets its time.
+MEANWHILE = """
+import sys, time
+from ikoma_play import tool
+from ikoma_play.errors import Unavailable
+from ikoma_play.model import Host
+from ikoma_play.platform import engine
+from ikoma_play.transport.local import LocalTransport
 
-sys.setswitchinterval(1e-6)
-seed, *names = sys.argv[1:]
-for first in ("ikoma_play.tool", "ikoma_play.transport.lean_paramiko"):  # as each command, each connection does
-    importlib.import_module(first)
-begin, chance = threading.Barrier(12), random.Random(seed)
+class Meanwhile:
+    def find_spec(self, name, path=None, target=None):
+        if name == "docker.api":
+            sys.meta_path.remove(self)
+            engine.preload()
+            time.sleep(0.5)
 
-def load(order):
-    begin.wait()
-    for name in order:
-        try:
-            importlib.import_module(name)
-        except BaseException as error:
-            print(f"{name}: {type(error).__name__}: {error}")
-
-threads = [threading.Thread(target=load, args=(chance.sample(names, len(names)),)) for _ in range(12)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-print(len(names), "loaded")
+sys.meta_path.insert(0, Meanwhile())
+try:
+    with engine.engine(LocalTransport(Host("here", (), {}))):
+        pass
+except Unavailable as error:
+    print(error.message)
 """
 
 
@@ -59,14 +58,6 @@ def test_a_library_is_asked_for_before_its_parts(path: Path) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_all_files_are_loaded_by_many_threads_at_once(seed: int) -> None:
-    names = [
-        ".".join(("ikoma_play", *path.relative_to(PACKAGE).with_suffix("").parts))
-        for path in FILES
-        if not path.stem.startswith("__")
-    ]
-    done = subprocess.run(
-        [sys.executable, "-c", AT_ONCE, str(seed), *names], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert (done.stdout, done.stderr) == (f"{len(names)} loaded\n", "")
+def test_the_docker_sdk_is_loaded_ahead_while_it_is_loaded(tmp_path: Path) -> None:
+    done = python(MEANWHILE, tmp_path, DOCKER_HOST="unix:///nowhere/docker.sock")
+    assert (done.stdout, done.stderr) == ("the Docker Engine of here does not answer\n", "")
