@@ -11,7 +11,8 @@ from ..events import Event, Observer
 
 
 class Telling:
-    """Whoever comes first tells what all have to tell meanwhile.
+    """Whoever comes first tells what all have to tell by then, and goes on with its own: what comes meanwhile is told
+    by the next who waits.
 
     An observer that fails (no disk for the journal, nobody at the other end of the pipe) is told nothing further; its
     `error` is kept, and `stopping` set. An observer's `many` gets several events at once; its `settle` waits for what
@@ -22,6 +23,7 @@ class Telling:
         self._observers = list(observers)
         self._stopping = stopping
         self._due: deque[Event] = deque()
+        self._waiting: deque[Event] = deque()  # one for each thread that tells what is due, or is about to
         self._lock = RLock()
 
     def __bool__(self) -> bool:
@@ -29,11 +31,17 @@ class Telling:
 
     def tell(self, event: Event, wait: bool = True) -> None:
         """Tell of an event. Without `wait` another thread may do so, which has not yet when this returns."""
-        self._due.append(event)
         if wait:
-            with self._lock:
-                self._tell_all()
-        while self._due and self._lock.acquire(blocking=False):
+            self._waiting.append(event)
+            try:
+                self._due.append(event)
+                with self._lock:
+                    self._tell_all()
+            finally:
+                self._waiting.pop()
+        else:
+            self._due.append(event)
+        while self._due and not self._waiting and self._lock.acquire(blocking=False):
             try:
                 self._tell_all()
             finally:
@@ -49,17 +57,16 @@ class Telling:
                     self._lose(observer, error)
 
     def _tell_all(self) -> None:
-        while self._due:
-            events = [self._due.popleft() for _ in range(len(self._due))]
-            for observer in self._observers:
-                try:
-                    if len(events) > 1 and (many := getattr(observer, "many", None)) is not None:
-                        many(events)
-                    else:
-                        for event in events:
-                            observer(event)
-                except Exception as error:
-                    self._lose(observer, error)
+        events = [self._due.popleft() for _ in range(len(self._due))]
+        for observer in self._observers if events else ():
+            try:
+                if len(events) > 1 and (many := getattr(observer, "many", None)) is not None:
+                    many(events)
+                else:
+                    for event in events:
+                        observer(event)
+            except Exception as error:
+                self._lose(observer, error)
 
     def _lose(self, observer: Observer, error: Exception) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,6 +68,42 @@ def test_each_event_is_told_once_and_in_order(wait: bool) -> None:
             numbers = [each.at for each in observer.told if each.message == str(who)]
             assert numbers == sorted(numbers)
     assert observers[0].told == observers[1].told
+
+
+def test_who_has_told_goes_on_while_what_came_meanwhile_is_told() -> None:
+    class Slow(Single):
+        def __init__(self) -> None:
+            super().__init__()
+            self.begun = {number: threading.Event() for number in (1, 2)}
+            self.go_on = {number: threading.Event() for number in (1, 2)}
+
+        def take(self, events: Sequence[Event]) -> None:
+            super().take(events)
+            number = min(2, int(events[0].at))
+            self.begun[number].set()
+            assert self.go_on[number].wait(60)
+
+        many = take
+
+    slow = Slow()
+    telling = Telling([slow], threading.Event())
+    threads = [threading.Thread(target=telling.tell, args=(event(0, number),), daemon=True) for number in (1, 2, 3)]
+    threads[0].start()
+    assert slow.begun[1].wait(60)
+    for thread in threads[1:]:
+        thread.start()
+    until = time.monotonic() + 60
+    while len(telling._due) < 2 and time.monotonic() < until:
+        time.sleep(0.001)
+    slow.go_on[1].set()
+    assert slow.begun[2].wait(60)
+    threads[0].join(10)
+    assert not threads[0].is_alive(), "the first was kept from its own work by what others had to tell"
+    telling.tell(event(0, 4), wait=False)  # told by one of the others, or by its own thread once they have
+    slow.go_on[2].set()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(each.at for each in slow.told) == [1, 2, 3, 4]
 
 
 def test_what_one_observer_tells_in_turn_is_told_too() -> None:
