@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -46,15 +47,25 @@ if "paramiko" not in sys.modules:
         standing_in.leave()
 
 import paramiko  # noqa: E402
-from paramiko import config  # noqa: E402
+from paramiko import ConfigParseError, CouldNotCanonicalize, config  # noqa: E402
 
-__all__ = ["paramiko", "ssh_config_of"]
+__all__ = ["CONFIG_ERRORS", "paramiko", "ssh_config_of"]
+
+# What it has to say of a configuration.
+CONFIG_ERRORS = (ConfigParseError, CouldNotCanonicalize, KeyError)
 
 
+@lru_cache(maxsize=64)
 def ssh_config_of(text: str) -> paramiko.SSHConfig:
-    """A configuration's text, read."""
+    """A configuration's text, read; a long one takes as long as a connection."""
     config.invoke = SimpleNamespace(run=_asked)  # type: ignore[attr-defined]
-    return paramiko.SSHConfig.from_text(text)
+    return _Config.from_text(text)
+
+
+class _Config(paramiko.SSHConfig):
+    def _does_match(self, matches: list[Any], *about: Any) -> Any:
+        """paramiko asks the system for the user's name even where a block has no `Match`: at each one of them."""
+        return super()._does_match(matches, *about) if matches else []  # type: ignore[misc]
 
 
 def _asked(line: str, **_: Any) -> SimpleNamespace:

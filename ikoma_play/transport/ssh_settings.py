@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from msgspec import Struct
 
 from ..errors import UsageError
 from ..model import Host
-from .ssh_config import Words, from_arguments, looked_up
+from .ssh_config import Word, Words, from_arguments, looked_up
 
 PORT = 22
 CONNECT, BANNER, AUTHENTICATION, ALIVE, ALIVE_COUNT = 10.0, 15.0, 30.0, 15.0, 3
 KEY_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")  # what ssh looks for where nothing is said
 REFUSE, ACCEPT_NEW = "refuse", "accept-new"
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 _ARGUMENTS = ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args")
 _POLICIES = {
     "refuse": REFUSE, "yes": REFUSE, "true": REFUSE, "ask": REFUSE, "strict": REFUSE,
@@ -78,7 +80,7 @@ def settings(host: Host) -> Settings:
 
     arguments: dict[str, str | list[str]] = {}
     for name in _ARGUMENTS:
-        arguments = {**arguments, **from_arguments(str(values.get(name) or ""))}
+        arguments = {**arguments, **from_arguments(str(values.get(name) or ""), name)}
     address = str(said("ansible_host", "ansible_ssh_host") or host.name)
     words = _words(address, arguments)
     port = said("ansible_port", "ansible_ssh_port")
@@ -136,7 +138,7 @@ def _settled(
     proxy, jump = _one(words, "proxycommand"), _one(words, "proxyjump")
     known = _one(words, "userknownhostsfile").split() or ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
     system = _one(words, "globalknownhostsfile").split() or ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]
-    connect = timeout if timeout is not None else float(_one(words, "connecttimeout") or CONNECT)
+    connect = timeout if timeout is not None else _seconds("ConnectTimeout", _one(words, "connecttimeout")) or CONNECT
     final = _one(words, "hostname") or address
     number = port if port is not None else _number("Port", _one(words, "port") or PORT)
     login = str(user or _one(words, "user") or getpass.getuser())
@@ -159,8 +161,8 @@ def _settled(
         timeouts=Timeouts(
             connect=connect,
             banner=max(connect, BANNER) if timeout is None else connect,
-            alive=float(_one(words, "serveraliveinterval") or 0) or ALIVE,
-            alive_count=int(_one(words, "serveralivecountmax") or ALIVE_COUNT),
+            alive=_seconds("ServerAliveInterval", _one(words, "serveraliveinterval")) or ALIVE,
+            alive_count=_number("ServerAliveCountMax", _one(words, "serveralivecountmax") or ALIVE_COUNT),
         ),
     )
 
@@ -230,12 +232,21 @@ def _number(name: str, value: Any) -> int:
         raise UsageError(f"{name} is to be a number, not {value!r}") from None
 
 
-def _many(words: Mapping[str, str | list[str]], key: str) -> list[str]:
+def _seconds(name: str, value: str) -> float:
+    """ssh's times (sshd_config(5), TIME FORMATS): 90, 30s, 1m30s; 0 for nothing or `none`. Raises UsageError."""
+    text = value.lower().removesuffix("none")
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhdw]?)", text)
+    if "".join(amount + unit for amount, unit in parts) != text:
+        raise UsageError(f"{name} is to be a time such as 90, 30s or 1m30s, not {value!r}")
+    return sum(float(amount) * _UNITS[unit] for amount, unit in parts)
+
+
+def _many(words: Mapping[str, str | list[str]], key: Word) -> list[str]:
     value = words.get(key, [])
     return list(value) if isinstance(value, list) else [value]
 
 
-def _one(words: Mapping[str, str | list[str]], key: str) -> str:
+def _one(words: Mapping[str, str | list[str]], key: Word) -> str:
     value = words.get(key) or ""  # paramiko makes None of `ProxyCommand none`
     return value[0] if isinstance(value, list) else str(value)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ikoma_play.cli import early, loading, resume
+from tests.parts.command import Ikoma
 
 INVENTORY = """
 all:
@@ -85,3 +86,14 @@ def test_limit_forks_and_what_the_play_says(tmp_path: Path, monkeypatch: pytest.
     assert list(begun(tmp_path, play, monkeypatch, forks=1)) == ["web1"]
     only = begun(tmp_path, play, monkeypatch, extra_vars=("ansible_user=deploy",), limit="web1", timeout=3)
     assert only["web1"]["ansible_user"] == "deploy" and only["web1"]["ansible_timeout"] == 3
+
+
+def test_what_is_wrong_with_a_host_is_told_by_its_step(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("Host *\n  User deploy\nPort\n")
+    (tmp_path / "inventory.yml").write_text(
+        "all: {hosts: {web1: {ansible_ssh_common_args: -F config}, here: {ansible_connection: local}}}\n"
+    )
+    (tmp_path / "p.yml").write_text(f"- {{hosts: all, gather_facts: false, tasks: {STEP}}}\n")
+    done = Ikoma(tmp_path)("run", "p.yml", "-i", "inventory.yml", expect=2)
+    assert "config:3: 'Port' is no line of an SSH configuration" in done.text
+    assert "changed: [here]" in done.text and "itself failed" not in done.text

@@ -9,6 +9,7 @@ import pytest
 
 from ikoma_play.errors import UsageError
 from ikoma_play.model import Host
+from ikoma_play.transport import lean_paramiko
 from ikoma_play.transport.ssh_settings import Settings, settings
 
 
@@ -67,6 +68,35 @@ def test_files_that_are_included(tmp_path: Path) -> None:
     assert said("Include none.conf\nHost *\n  User late\n", tmp_path).user == "late"
 
 
+def test_an_include_may_be_set_off_by_a_tab(tmp_path: Path) -> None:
+    (tmp_path / "more.conf").write_text("User included\n")
+    assert said("Include\tmore.conf\n", tmp_path).user == "included"
+
+
+DEBIAN = "Include none.d/*.conf\n# comment\nHost *\n    SendEnv LANG LC_*\n    HashKnownHosts yes\n"
+MANY = "".join(f"Host web{number}\n  HostName 192.0.2.{number}\n  Port=22{number:02}\n" for number in range(50))
+
+
+@pytest.mark.parametrize(("config", "times"), [(DEBIAN, 0), (MANY, 1)], ids=["nothing of ours", "fifty hosts"])
+def test_a_configuration_is_taken_in_once_for_all_hosts(
+    config: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, real = [], lean_paramiko.paramiko.SSHConfig.from_text
+    monkeypatch.setattr(lean_paramiko.paramiko.SSHConfig, "from_text", lambda text: taken.append(text) or real(text))
+    config = f"# {tmp_path}\n{config}"  # none that another test has had
+    for number in range(50):
+        found = said(config, tmp_path, name=f"web{number}")
+        assert (found.address, found.port) == ((f"192.0.2.{number}", 2200 + number) if times else (f"web{number}", 22))
+    assert len(taken) == times
+
+
+@pytest.mark.parametrize(
+    ("said_of_time", "seconds"), [("7", 7), ("90s", 90), ("1m30s", 90), ("1H", 3600), ("none", 10), ("0.5", 0.5)]
+)
+def test_times_as_ssh_writes_them(said_of_time: str, seconds: float, tmp_path: Path) -> None:
+    assert said(f"ConnectTimeout {said_of_time}\n", tmp_path).timeouts.connect == seconds
+
+
 def test_jump_hosts_in_a_chain(tmp_path: Path) -> None:
     config = "Host gate\n  HostName 192.0.2.1\n  User keeper\n"
     found = said(config, tmp_path, ansible_ssh_extra_args="-J gate,other@[2001:db8::1]:2200")
@@ -118,6 +148,36 @@ def test_unknown_host_keys(variables: dict[str, Any], policy: str) -> None:
 def test_what_cannot_be(variables: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         said(**variables)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("Host box\n  Port 22\ngarbage\n", "config:3: 'garbage' is no line of an SSH configuration"),
+        ("Include more.conf\n", "more.conf:2: 'Nothing' is no line"),
+        ('Host "box\n  Port 22\n', "config:1: no closing quotation"),
+        ('Include "box\n', "config:1: no closing quotation"),
+        ("Match host\n  Port 22\n", "config cannot be used for box: Missing parameter to Match 'host'"),
+        ("CanonicalizeHostname yes\n", "config cannot be used for box: it lacks canonicaldomains"),
+        (
+            "CanonicalizeHostname yes\nCanonicalDomains none.invalid\nCanonicalizeFallbackLocal no\n",
+            "config cannot be used for box: there is no such host in its CanonicalDomains",
+        ),
+        ("Port many\n", "Port is to be a number, not 'many'"),
+        ("ConnectTimeout soon\n", "ConnectTimeout is to be a time such as 90, 30s or 1m30s, not 'soon'"),
+        ("ServerAliveInterval 5 minutes\n", "ServerAliveInterval is to be a time"),
+        ("ServerAliveCountMax few\n", "ServerAliveCountMax is to be a number, not 'few'"),
+    ],
+)
+def test_what_a_configuration_cannot_say(config: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "more.conf").write_text("User me\nNothing\n")
+    with pytest.raises(UsageError, match=words):
+        said(config, tmp_path)
+
+
+def test_arguments_that_are_not_closed() -> None:
+    with pytest.raises(UsageError, match="ansible_ssh_extra_args: no closing quotation"):
+        said(ansible_ssh_extra_args="-o 'Port=22")
 
 
 def test_no_secret_is_shown() -> None:
