@@ -15,11 +15,17 @@ def begin(hosts: Iterable[Host], local_names: tuple[str, ...] = ("localhost",)) 
     """Begin to connect to hosts that are going to be needed; `connect` finds what came of it. Raises UsageError."""
     far = [host for host in hosts if connection(host, local_names).rpartition(".")[2] in SSH]
     if far:
+        from .ssh_dial import MOST, Dialled
+        from .ssh_settings import settings
+
+        known = [settings(host) for host in far]
+        near = [each for each in known if each.jump is None and each.proxy_command is None]
+        dialled = {each: Dialled(each) for each in near[:MOST]}  # their servers have much to do while we load our part
         from . import lean_paramiko  # noqa: F401
         from .ssh import begin
 
-        for host in far:
-            begin(host)
+        for each in known:
+            begin(each, dialled.get(each))
 
 
 def connection(host: Host, local_names: tuple[str, ...] = ("localhost",)) -> str:

@@ -21,6 +21,7 @@ from .base import Transport, ignore
 from .framing import INLINE, NO_DIRECTORY, NO_FILE, Frame
 from .shell import Exchange, OutOfTime, Shell, ShellGone
 from .ssh_connection import Connection, Jumps
+from .ssh_dial import Dialled
 from .ssh_files import SshFiles
 from .ssh_glances import Glances
 from .ssh_identity import Identity, become_of
@@ -36,10 +37,9 @@ _jumps = Jumps()  # hosts behind the same jump host share the connection to it
 _begun: dict[Settings, Connection] = {}  # before anybody asked; who asks for the same gets them
 
 
-def begin(host: Host) -> None:
-    """Begin to connect to a host whose `ansible_*` variables are rendered. Raises UsageError."""
-    known = settings(host)
-    connection = _begun[known] = Connection(known, _jumps)
+def begin(known: Settings, dialled: Dialled | None) -> None:
+    """Begin to connect to a host, which may have been dialled already."""
+    connection = _begun[known] = Connection(known, _jumps, dialled)
     connection.begin()
 
 

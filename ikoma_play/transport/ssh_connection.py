@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,26 +16,28 @@ from ..errors import IkomaError, Unreachable
 from .known_hosts import KnownHosts
 from .ssh_authentication import authenticate
 from .ssh_channel import OrderedChannel
+from .ssh_dial import MOST, Dialled, dial, said
 from .ssh_host_keys import demand_known
 from .ssh_proxy import ProxyProcess
 from .ssh_settings import Settings
-from .ssh_wire import Wire, tuned
+from .ssh_wire import Wire
 
 C = TypeVar("C", bound=Channel)
 KEEPALIVE = 20.0  # seconds of silence after which something is sent, for the sake of routers between
 BUSY_TRIES = 4  # a host that has too many connections in the making closes some at once
-_handshakes = threading.BoundedSemaphore(16)  # more at once only make each of them late
+_handshakes = threading.BoundedSemaphore(MOST)
 
 
 class Connection:
     """Threads may share it. `round_trips` counts the questions that waited for an answer."""
 
-    def __init__(self, settings: Settings, jumps: Jumps | None = None) -> None:
+    def __init__(self, settings: Settings, jumps: Jumps | None = None, dialled: Dialled | None = None) -> None:
         self.settings = settings
         self.round_trips = 0
         self.opened = 0  # how many times
         self.users: list[Any] = []  # each user's shells on this connection, and Perl: what has sessions
         self._jumps = jumps or Jumps()
+        self._dialled = dialled
         self._wire: Wire | None = None
         self._way: Any = None  # what the wire runs over and must be let go with it
         self._lock = threading.RLock()
@@ -105,7 +106,7 @@ class Connection:
                 # It may have been lost long ago and noticed only now: nothing was asked of it yet.
                 if last:
                     raise Unreachable(
-                        f"{self.settings.name}: the connection to {self.settings.place} was lost: {_said(error)}"
+                        f"{self.settings.name}: the connection to {self.settings.place} was lost: {said(error)}"
                     ) from None
         raise AssertionError("unreachable")
 
@@ -201,12 +202,12 @@ class Connection:
         where = f"{settings.name}: {settings.address}:{settings.port}"
         if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
             return Unreachable(
-                f"{where} and we have no method in common: {_said(error)}",
+                f"{where} and we have no method in common: {said(error)}",
                 remedy="Its SSH server is very old or restricted: update it, or allow a method that is safe today.",
             )
         late = seconds >= settings.timeouts.banner - 0.5
         if wire.remote_version:
-            return Unreachable(f"{where} broke off the first talk ({'no answer' if late else _said(error)})")
+            return Unreachable(f"{where} broke off the first talk ({'no answer' if late else said(error)})")
         if late:
             return Unreachable(
                 f"{where} accepts connections but says nothing: no SSH banner within {settings.timeouts.banner:g} s",
@@ -227,14 +228,8 @@ class Connection:
             return process, process.socket
         if settings.jump is not None:
             return self._jumps.road(settings)
-        address: Any = settings.address
-        if address.isascii():
-            address = address.encode()  # for text Python loads what knows the world's alphabets
-        try:
-            sock = socket.create_connection((address, settings.port), settings.timeouts.connect)
-        except OSError as error:
-            raise no_connection(settings, error) from None
-        return None, tuned(sock, settings.timeouts.alive * settings.timeouts.alive_count)
+        dialled, self._dialled = self._dialled, None
+        return None, dial(settings) if dialled is None else dialled.result()
 
 
 class _Busy(Exception):
@@ -272,7 +267,7 @@ class Jumps:
             use.close()
             raise Unreachable(
                 f"{settings.name}: the jump host {jump.place} cannot reach {settings.address}:{settings.port}: "
-                f"{_said(error.text)}",
+                f"{said(error.text)}",
                 remedy="Check the address as seen from the jump host, and that it may forward (AllowTcpForwarding).",
             ) from None
         except IkomaError as error:
@@ -304,31 +299,3 @@ class _Use:
         if self._open:
             self._open = False
             self._jumps.let_go(self._jump)
-
-
-def no_connection(settings: Settings, error: OSError) -> Unreachable:
-    """Why there is no TCP connection: each cause has its own words and its own remedy."""
-    where = f"{settings.name}: {settings.address}:{settings.port}"
-    if isinstance(error, socket.gaierror):
-        return Unreachable(
-            f"{settings.name}: there is no address for the name {settings.address}",
-            remedy="Check the name, or give the address itself (ansible_host).",
-        )
-    if isinstance(error, ConnectionRefusedError):
-        return Unreachable(
-            f"{where} refuses the connection: nothing listens there",
-            remedy="Start the SSH server of the host, or correct the port (ansible_port).",
-        )
-    if isinstance(error, TimeoutError):
-        return Unreachable(
-            f"{where} does not answer within {settings.timeouts.connect:g} s",
-            remedy="The host may be down, or a firewall in between: check address and port (ansible_host, "
-            "ansible_port); ansible_timeout gives it more time.",
-        )
-    return Unreachable(
-        f"{where} cannot be reached: {_said(error.strerror or error)}", remedy="Check the network and the address."
-    )
-
-
-def _said(error: object) -> str:
-    return str(error).strip().rstrip(".").lower() or "the host closed it"

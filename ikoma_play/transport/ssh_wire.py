@@ -4,7 +4,6 @@ to keepalives noticed, channels to unix sockets, and programs started without wa
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -16,15 +15,15 @@ from paramiko import Channel, Message, common, packet
 from .. import __version__
 from .host_certificate import CERTIFIED
 from .ssh_channel import OrderedChannel
+from .ssh_dial import Prompt
 
 # What paramiko has to say about a connection, our errors say.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 OUR_NAME = ("127.0.0.1", 0)
-AT_ONCE = 2**16  # bytes
 
-__all__ = ["CERTIFIED", "Wire", "tuned"]
+__all__ = ["CERTIFIED", "Wire"]
 
 
 class Wire(paramiko.Transport):
@@ -134,7 +133,7 @@ class _Packets(packet.Packetizer):
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
         self._until: float | None = None
-        self._sock = sock if isinstance(sock, _Prompt) else None
+        self._sock = sock if isinstance(sock, Prompt) else None
         self._greeted = False  # what the greeting's reader took too much of is used up
 
     def start_handshake(self, timeout: float) -> None:
@@ -151,43 +150,3 @@ class _Packets(packet.Packetizer):
         if self._greeted and self._sock is not None and (data := self._sock.ready(n)):
             return data
         return super().read_all(n, check_rekey)
-
-
-class _Prompt(socket.socket):
-    """Confirms at once what it gets. A server's own delay of small packets (Nagle) waits for that, so that
-    a late confirmation costs 40 ms; the system forgets the wish from time to time, so it is said again.
-
-    paramiko takes each packet in pieces: what has come meanwhile is read with the first of them."""
-
-    _ahead = b""
-
-    def ready(self, size: int) -> bytes:
-        """As many bytes, if they have come with earlier ones; else none."""
-        if len(self._ahead) < size:
-            return b""
-        data, self._ahead = self._ahead[:size], self._ahead[size:]
-        return data
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        if not self._ahead:
-            self._ahead = super().recv(AT_ONCE, flags)
-            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        data, self._ahead = self._ahead[:size], self._ahead[size:]
-        return data
-
-
-def tuned(sock: socket.socket, seconds_without_answer: float) -> socket.socket:
-    """No waiting for more to send or to confirm, and a peer that stops answering is noticed by the system."""
-    if hasattr(socket, "TCP_QUICKACK"):
-        sock = _Prompt(sock.family, sock.type, sock.proto, sock.detach())
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", max(1, int(seconds_without_answer / 2))),
-        ("TCP_KEEPINTVL", max(1, int(seconds_without_answer / 6))),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", max(1000, int(seconds_without_answer * 1000))),
-    ):
-        if hasattr(socket, name):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return sock

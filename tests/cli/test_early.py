@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ikoma_play.cli import early, loading, resume
-from tests.parts.command import Ikoma
+from tests.parts.command import Ikoma, python
 
 INVENTORY = """
 all:
@@ -97,3 +97,27 @@ def test_what_is_wrong_with_a_host_is_told_by_its_step(tmp_path: Path) -> None:
     done = Ikoma(tmp_path)("run", "p.yml", "-i", "inventory.yml", expect=2)
     assert "config:3: 'Port' is no line of an SSH configuration" in done.text
     assert "changed: [here]" in done.text and "itself failed" not in done.text
+
+
+DIALLED = """
+import importlib.abc, socket, sys, threading
+from ikoma_play.model import Host
+from ikoma_play.transport import connect
+
+listening = socket.create_server(("127.0.0.1", 0))
+dialled = threading.Event()
+threading.Thread(target=lambda: (listening.accept(), dialled.set()), daemon=True).start()
+
+class Library(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "paramiko":
+            print("first" if dialled.wait(10) else "late")
+
+sys.meta_path.insert(0, Library())
+about = {"ansible_host": "127.0.0.1", "ansible_port": listening.getsockname()[1], "ansible_ssh_common_args": "-F none"}
+connect.begin([Host("web1", (), about)])
+"""
+
+
+def test_hosts_are_dialled_before_what_speaks_ssh_is_loaded(tmp_path: Path) -> None:
+    assert python(DIALLED, tmp_path).stdout.split() == ["first"]
