@@ -84,7 +84,7 @@ class Places:
                 value = view[name]
             except IkomaError as error:
                 raise UsageError(f"{name} of host {host.name}: {error.message}", remedy=error.remedy) from None
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or "\0" in value:
             raise UsageError(f"{name} of host {host.name} must be a path, not {value!r}")
         return value
 

@@ -71,8 +71,8 @@ def _valued(expression: nodes.Expr) -> nodes.Template:
 
 def parsed_expression(text: str) -> nodes.Expr:
     """A bare expression. Raises TemplateFailed."""
-    parser = parsers.Parser(environment(), text, state="variable")
     try:
+        parser = parsers.Parser(environment(), text, state="variable")
         found = parser.parse_expression()
         if not parser.stream.eos:
             parser.fail(f"unexpected {parser.stream.current.value!r}", parser.stream.current.lineno)

@@ -142,6 +142,14 @@ def test_nothing_runs_where_the_named_log_cannot_be_written(here: Ikoma) -> None
     assert "warning: this is not in the audit log" in looked.err and json.loads(looked.out) == []
 
 
+@pytest.mark.parametrize("name", ["ikoma_audit_log", "ikoma_env_file"])
+@pytest.mark.parametrize("value", ["\0log", "", 7, ["log"]], ids=str)
+def test_what_is_no_path_is_refused_before_anything_runs(here: Ikoma, name: str, value: object) -> None:
+    hosts = {"box": {"ansible_connection": "local", name: value}}
+    (here.folder / "inventory.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+    assert f"{name} of host box must be a path" in here("run", "p.yml", expect=1).err
+
+
 def test_a_log_that_is_lost_on_the_way_stops_the_run_before_the_next_step(here: Ikoma) -> None:
     (here.folder / "p.yml").write_text(
         "- hosts: all\n  gather_facts: false\n  tasks:\n"

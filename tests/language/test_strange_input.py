@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ikoma_play.errors import FaultsFound
+from ikoma_play.errors import FaultsFound, TemplateFailed
 from ikoma_play.language import check, explain, load_inventory, load_playbook
 from ikoma_play.language.keywords import KEYWORDS
+from ikoma_play.language.templating import Templar
 from ikoma_play.model import Playbook
 
 from .conftest import TOOLS
@@ -119,6 +120,24 @@ def test_any_text(tmp_path: Path, text: str) -> None:
 @given(values=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4))
 def test_any_step(tmp_path: Path, values: Any) -> None:
     run_through(tmp_path, yaml.safe_dump([{"hosts": "all", "tasks": [values], "handlers": [values]}]))
+
+
+TOKENS = [
+    *"'\"()[]{}|.,:-~*%\\$?_1é \n\x00", "a", "a.b", "==", "and ", "not ", "in ", "is ", "if ", " else ", "1e999", "**",
+    "//", "%}", "{{", "}}", "{%", "{#", "true", "none", "default(", "lookup('env', ", "range(",
+]  # fmt: skip
+EXPRESSIONS = st.lists(st.sampled_from(TOKENS), max_size=9).map("".join)
+
+
+@QUICK
+@given(text=EXPRESSIONS)
+def test_any_expression(tmp_path: Path, text: str) -> None:
+    step = {"command": "true", "when": text, "changed_when": [text], "loop": f"{{{{ {text} }}}}", "vars": {"b": text}}
+    run_through(tmp_path, yaml.safe_dump([{"hosts": "all", "tasks": [step, {"assert": {"that": [text]}}]}]))
+    templar = Templar({"a": {"b": [1, "two"]}})
+    for work in (templar.test, templar.render):
+        with suppress(TemplateFailed):
+            work(text)
 
 
 @QUICK
