@@ -17,8 +17,19 @@ _WORDS = (
     ("did not find expected ',' or '}'", "the mapping in { } is not closed, or a comma is missing"),
     ("did not find expected '-' indicator", "this line is not an entry of the list it stands in"),
     ("found unknown escape character", "an unknown escape sequence in double quotes"),
+    ("did not find expected hexdecimal number", "an escape sequence without its digits"),
+    ("found invalid Unicode character escape code", "an escape sequence that is no character"),
     ("block sequence entries are not allowed", "a list entry '- ' cannot start here"),
     ("found character that cannot start any token", "no value can start with this character"),
+)
+
+_ESCAPES = (
+    ("found unknown escape", "Use single quotes, or write a backslash as \\\\."),
+    (
+        "did not find expected hexdecimal number",
+        "In double quotes \\x takes two hexadecimal digits, \\u four and \\U eight; a backslash is \\\\.",
+    ),
+    ("found invalid Unicode", "Write the character itself: YAML does not know JSON's pairs of \\u."),
 )
 
 
@@ -61,6 +72,9 @@ def _remedy(problem: str, lines: list[str], number: int, column: int, opened: An
         return "YAML does not allow tabs for indentation: use spaces."
     if problem.startswith("found unexpected end of stream") and opened is not None:
         return f"The quotation that opens in line {opened.line + 1} is not closed."
+    for start, remedy in _ESCAPES:
+        if problem.startswith(start):
+            return remedy
     for candidate in (line, before):
         if re.search(r"(:|-)\s+\{\{", candidate):
             value = re.sub(r"^.*?(:|-)\s+(?=\{\{)", "", candidate)
@@ -78,8 +92,6 @@ def _remedy(problem: str, lines: list[str], number: int, column: int, opened: An
         return f"Quote text that begins with {line[column : column + 1]}."
     if problem.startswith("found undefined alias"):
         return "Text that begins with * must be quoted."
-    if problem.startswith("found unknown escape"):
-        return "Use single quotes, or write a backslash as \\\\."
     if problem.startswith("could not find expected ':'"):
         return "Add the ':', or indent the line as its neighbours are."
     return "Check the indentation: entries of one mapping or list start in the same column."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -85,6 +86,31 @@ def test_a_mistake_of_ours_is_a_failure_with_its_place(tmp_path: Path) -> None:
     assert failure.code == "internal"
     assert re.fullmatch(r"ZeroDivisionError: oops \(test_runs\.py:\d+\)", failure.message)
     assert "Traceback" not in str(ran.events)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"copy": {"src": "x" * 300, "dest": "/tmp/x"}}, "file name too long"),
+        ({"template": {"src": "x" * 300, "dest": "/tmp/x"}}, "file name too long"),
+        ({"file": {"path": "\0x"}}, "a zero byte cannot be part of a path or of a command"),
+        ({"command": {"argv": ["echo", "\0"]}}, "a zero byte cannot be part of a path or of a command"),
+        ({"find": {"paths": "/tmp", "contains": "{["}}, "'{[' is not a regular expression"),
+        ({"assemble": {"src": ".", "dest": "/tmp/x", "regexp": "("}}, "'(' is not a regular expression"),
+        ({"debug": {"msg": "m", "verbosity": 10**22}}, "a number is out of range"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_the_system_will_not_take_is_no_mistake_of_ours(
+    tmp_path: Path, step: dict[str, Any], message: str
+) -> None:
+    where = {"hosts": "h1", "connection": "local", "gather_facts": False}
+    ran = play(tmp_path, json.dumps([{**where, "vars": {"given": step}, "tasks": [
+        {tool: {name: f"{{{{ given['{tool}']['{name}'] }}}}" for name in arguments}} for tool, arguments in step.items()
+    ]}]))  # fmt: skip
+    failure = ran.finished[0].outcome.failure
+    assert failure is not None and failure.code != "internal", failure
+    assert message in failure.message, failure
 
 
 def test_an_unreachable_host_keeps_what_it_did_and_says_so(tmp_path: Path) -> None:
