@@ -157,7 +157,7 @@ class AuditLog:
         except FileNotFoundError:
             there = None
         if there is not None and not stat.S_ISREG(there.st_mode):
-            raise AuditError(f"the audit log {self.path} is no regular file", remedy="Name a file in AUDIT_LOG.")
+            raise self._no_file()
         if self._file is not None and (there is None or _identity(there) != self._identity):
             os.close(self._file)
             self._file = None
@@ -238,6 +238,9 @@ class AuditLog:
             remedy="Make it writable, or name another file in AUDIT_LOG or ikoma_audit_log of a host.",
         )
 
+    def _no_file(self) -> AuditError:
+        return AuditError(f"the audit log {self.path} is no regular file", remedy="Name a file in AUDIT_LOG.")
+
     def _lock_head(self) -> int:
         while True:
             head = self._head_file()
@@ -253,6 +256,8 @@ class AuditLog:
     def _head_file(self) -> int:
         if self._head is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists() and not self.path.is_file():
+                raise self._no_file()
             self._head = os.open(self._head_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
             self._identity_of_head = _identity(os.fstat(self._head))
         return self._head

@@ -117,7 +117,11 @@ def _complain(message: str, evidence: str, remedy: str, code: int) -> int:
 
 
 def _unforeseen(error: Exception) -> int:
-    """A mistake of ours: one sentence, and how to see the rest."""
+    """What the system will not take; else a mistake of ours: one sentence, and how to see the rest."""
+    from ..transport.faults import of_input
+
+    if (refused := of_input(error)) is not None:
+        return _complain(refused.message, "", refused.remedy, status.USED_WRONGLY)
     kind = type(error).__name__
     message = f"ikoma-play itself failed: {kind}: {error}".rstrip(": ")
     return _complain(message, "", "Run it again with IKOMA_DEBUG=1 to see where, and tell its makers.", status.FAILED)

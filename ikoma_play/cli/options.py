@@ -205,6 +205,9 @@ def connection_vars(given: dict[str, Any], password: str | None) -> dict[str, An
     return {name: value for name, value in said.items() if value is not None}
 
 
+_FILES = {"SSH": "connection", "BECOME": "become"}
+
+
 def _password(ask: bool, file: str | None, what: str, more: str) -> str | None:
     """A password that is typed, or that a file holds or a program prints. Raises UsageError."""
     if ask and file:
@@ -213,9 +216,10 @@ def _password(ask: bool, file: str | None, what: str, more: str) -> str | None:
         from .vaults import read
 
         return read(file, f"{what} password").decode()
-    return _secret(f"{what} password{more}") if ask else None
+    if not ask:
+        return None
+    from .asking import hidden
 
-
-def _secret(question: str) -> str:
-    typed: str = click.prompt(question, hide_input=True, default="", show_default=False, err=True)
-    return typed
+    return hidden(
+        f"{what} password{more}", f"Name a file that holds it: --{_FILES[what]}-password-file FILE", empty=True
+    )

@@ -12,6 +12,8 @@ import click
 from ..errors import UsageError
 from ..language.vault import DEFAULT, KEYS, Password, VaultError, encrypt, is_encrypted
 from . import options, status
+from .asking import hidden
+from .vaults import NOBODY
 
 files = click.argument("files", metavar="FILE...", nargs=-1, required=True)
 
@@ -69,8 +71,7 @@ def _password(label: str | None) -> Password:
         raise UsageError(f"passwords were given for {labels}", remedy="Choose one with --encrypt-vault-id.")
     if known:
         return known[0]
-    typed: str = click.prompt("New vault password", hide_input=True, confirmation_prompt=True, err=True)
-    return Password(label or DEFAULT, typed.encode())
+    return Password(label or DEFAULT, hidden("New vault password", NOBODY, twice=True).encode())
 
 
 def _decrypted(name: str) -> bytes:
@@ -78,8 +79,7 @@ def _decrypted(name: str) -> bytes:
     if not is_encrypted(data):
         raise UsageError(f"{name} is not encrypted")
     if not KEYS:
-        typed: str = click.prompt("Vault password", hide_input=True, err=True)
-        KEYS.add(Password(DEFAULT, typed.encode()))
+        KEYS.add(Password(DEFAULT, hidden("Vault password", NOBODY).encode()))
     try:
         return KEYS.decrypt(data.decode("ascii", "replace"))
     except VaultError as error:
@@ -104,6 +104,8 @@ def _write(name: str, data: bytes) -> None:
     path = Path(name).resolve()
     try:
         before = path.stat()
+        if not path.is_file():
+            raise UsageError(f"cannot write {name}: it is no regular file")
         made, beside = tempfile.mkstemp(dir=path.parent, prefix=".vault-")
         try:
             with os.fdopen(made, "wb") as file:

@@ -7,10 +7,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
 from ..errors import UsageError
 from ..language.vault import DEFAULT, KEYS, Password
+from .asking import hidden
+
+NOBODY = "Name a file that holds it, or a program that prints it: --vault-password-file FILE"
 
 
 def take(option: str, given: str | Sequence[str] | bool) -> None:
@@ -26,8 +27,7 @@ def take(option: str, given: str | Sequence[str] | bool) -> None:
 
 def _asked(label: str) -> bytes:
     named = f" ({label})" if label != DEFAULT else ""
-    typed: str = click.prompt(f"Vault password{named}", hide_input=True, err=True)
-    return typed.encode()
+    return hidden(f"Vault password{named}", NOBODY).encode()
 
 
 def read(place: str, what: str = "vault password") -> bytes:

@@ -57,10 +57,18 @@ class JUnitFile:
             root.set(figure, str(sum(int(suite.get(figure, "0")) for suite in root)))
         root.set("time", f"{sum(event.outcome.seconds for events in self._suites.values() for event in events):.3f}")
         Xml.indent(root)
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        beside.write_bytes(Xml.tostring(root, "utf-8", xml_declaration=True) + b"\n")
-        beside.replace(self._path)
+        self._put(Xml.tostring(root, "utf-8", xml_declaration=True) + b"\n")
         self._written = True
+
+    def _put(self, data: bytes) -> None:
+        """Into a file whole or not at all; straight into a pipe or a device, such as /dev/stdout."""
+        if self._path.exists() and not self._path.is_file():
+            self._path.write_bytes(data)
+            return
+        path = self._path.resolve()
+        beside = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+        beside.write_bytes(data)
+        beside.replace(path)
 
     def _suite(self, play: str, host: str, events: list[StepFinished]) -> Xml.Element:
         bad = [event.outcome for event in events if event.outcome.status.bad and not event.outcome.ignored]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ from msgspec.structs import replace
 from ..errors import CommandFailed, IkomaError, Interrupted, StepError, Unreachable
 from ..language.plain import plain
 from ..model import Failure, Outcome, Position, Status
-from ..transport.faults import translated
-
-SHOWN = 80  # characters of a path that may be as long as a file
+from ..transport.faults import of_input
 
 
 class Done(Struct, frozen=True):
@@ -93,7 +90,7 @@ def of_error(error: BaseException, position: Position | None = None) -> Done:
     """The one place where an exception becomes an outcome; never a traceback. What ends the run passes by."""
     if isinstance(error, Interrupted):
         raise error
-    error = _of_input(error) or error
+    error = of_input(error) or error
     if isinstance(error, Unreachable):
         return Done(Outcome(Status.UNREACHABLE, failure=_placed(error.failure, position)))
     if isinstance(error, IkomaError):
@@ -113,20 +110,6 @@ def of_error(error: BaseException, position: Position | None = None) -> Done:
         position=position,
     )
     return Done(Outcome(Status.FAILED, failure=failure))
-
-
-def _of_input(error: BaseException) -> StepError | None:
-    """What the system or a library will not take, which is the doing of who gave it and no fault of ours."""
-    if isinstance(error, OSError) and error.filename:
-        path = str(error.filename)
-        return translated("use", path if len(path) <= SHOWN else f"{path[:SHOWN]}…", error)
-    if isinstance(error, re.error):
-        return StepError(f"{error.pattern!r} is not a regular expression: {error}")
-    if isinstance(error, OverflowError):
-        return StepError(f"a number is out of range: {error}")
-    if isinstance(error, ValueError) and "embedded null" in str(error):
-        return StepError("a zero byte cannot be part of a path or of a command")
-    return None
 
 
 def failed(code: str, message: str, remedy: str = "", position: Position | None = None, evidence: str = "") -> Done:

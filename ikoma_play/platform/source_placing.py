@@ -88,7 +88,7 @@ class Parts(Struct):
         self._make_folder(posixpath.dirname(path))
         there = self.on.stat(path)
         if there and there.kind != "directory":
-            raise Refused(f"{path} is a {there.kind}, the source has a directory there", remedy="Move it away.")
+            raise Refused(f"{path} is a {there.noun}, the source has a directory there", remedy="Move it away.")
         if self.on.mkdir(path):
             self._later(self.on.remove, path)
 

@@ -21,6 +21,7 @@ from ..platform.key_file import lock_of, swapped
 from ..platform.settings import Settings, settings
 from ..tool import Scope, tool
 from ..transport.base import Transport
+from ..transport.faults import demand_replaceable
 
 PATIENCE = 100  # times that a file is read again which somebody else has changed meanwhile
 NEWEST = 20  # failures that are listed
@@ -211,6 +212,7 @@ def _demand_folder(on: Transport, path: str) -> None:
     folder = posixpath.dirname(path)
     if (not path.startswith("/") and not on.local) or (on.stat(folder or ".", follow=True) is None and not on.dry):
         raise Refused(f"there is no directory {folder} for the new key", remedy="Name a file in one that is there.")
+    demand_replaceable(path, on.stat(path))
 
 
 def _file(on: Transport, found: Settings) -> str:

@@ -37,6 +37,11 @@ class Stat(Struct, frozen=True):
     group: str = ""
     target: str = ""  # of a link
 
+    @property
+    def noun(self) -> str:
+        """What it is, for a sentence."""
+        return "device, pipe or socket" if self.kind == "other" else self.kind
+
 
 class Item(Struct, frozen=True):
     """What shall be at `path`: a directory (`content` None), or a file with these bytes or those of a file of the

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from ..errors import NotFound, StepError
 from ..model import Command, Progress, Result
 from .base import Stat, Transport
+from .faults import demand_replaceable
 
 
 class Change(Struct, frozen=True):
@@ -78,8 +79,7 @@ class DryTransport(Transport):
 
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
         before = self.stat(path)
-        if before is not None and before.kind == "directory":
-            raise StepError(f"cannot write {path}: it is a directory", remedy="Name a file.")
+        demand_replaceable(path, before)
         content = data if isinstance(data, bytes) else data.read()
         if before is None or before.kind != "file":
             before = _new(path, "file", 0o644)

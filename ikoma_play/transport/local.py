@@ -1,7 +1,7 @@
 """This machine as a host: commands are child processes, everything about files is a system call."""
 
 # Paths of a host are text, and each call here is one system call.
-# ruff: noqa: PTH100, PTH101, PTH103, PTH104, PTH108, PTH112, PTH114, PTH115, PTH116, PTH120, PTH123, PTH211, PTH102
+# ruff: noqa: PTH100, PTH101, PTH103, PTH104, PTH108, PTH112, PTH115, PTH116, PTH120, PTH123, PTH211, PTH102
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from ..errors import NotFound, StepError
+from ..errors import NotFound
 from ..model import Command, Host, Progress, Result
 from .base import Stat, Transport, ignore
 from .beside import replacement, sweep
-from .faults import NOT_THERE, told
+from .faults import NOT_THERE, demand_replaceable, told
 from .process import CHUNK, Process, cannot_start, passing_on
 
 
@@ -61,10 +61,9 @@ class LocalTransport(Transport):
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
         folder, name = os.path.split(os.path.abspath(path))
         with told("write", path):
-            if os.path.isdir(path) and not os.path.islink(path):
-                raise StepError(f"cannot write {path}: it is a directory", remedy="Name a file.")
             before = self._seen(path)
-            if before is not None and before.kind != "file":
+            demand_replaceable(path, before)
+            if before is not None and before.kind == "link":
                 before = None
             with replacement(folder, name) as descriptor:
                 with open(descriptor, "wb", closefd=False) as file:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from ..errors import CommandFailed, StepError
 from ..model import Command, Result
 from .base import Stat, Transport
-from .faults import NOT_THERE, translated
+from .faults import NOT_REGULAR, NOT_THERE, translated
 
 SAID = {
     "No space left on device": errno.ENOSPC,
@@ -29,6 +29,7 @@ SAID = {
     "Directory nonexistent": errno.ENOENT,  # dash, of a file it is to make
     "Not a directory": errno.ENOTDIR,
     "Is a directory": errno.EISDIR,
+    "Not a regular file": NOT_REGULAR,  # our own scripts say so
 }
 
 # Said first as another user, to whom the directory may be closed that we are in: find fails there, wherever it looks.
@@ -48,22 +49,28 @@ depth=$2
 exec find "${{1%/}}/" -mindepth 1 $depth -printf '{FOUND}'
 """
 
-WRITE = """
+# A new file takes the place of a file or a link at $1, and of nothing else.
+OVER_FILES = """
+if [ -e "$1" ] && [ ! -f "$1" ] && [ ! -L "$1" ]; then
+if [ -d "$1" ]; then echo 'Is a directory' >&2; else echo 'Not a regular file' >&2; fi; exit 1; fi
+"""
+
+WRITE = f"""
 export LC_ALL=C
+{OVER_FILES.strip()}
 path=$1 beside=$2 mode=$3
-if [ -d "$path" ] && [ ! -L "$path" ]; then echo 'Is a directory' >&2; exit 1; fi
 trap 'rm -f -- "$beside"' EXIT HUP INT TERM
 (umask 077; exec cat > "$beside") || exit
 if [ -f "$path" ] && [ ! -L "$path" ]; then
   owner=$(stat -c %u:%g -- "$path")
-  chown "$owner" -- "$beside" 2>/dev/null || chgrp "${owner#*:}" -- "$beside" 2>/dev/null
-  : "${mode:=$(stat -c %a -- "$path")}"
+  chown "$owner" -- "$beside" 2>/dev/null || chgrp "${{owner#*:}}" -- "$beside" 2>/dev/null
+  : "${{mode:=$(stat -c %a -- "$path")}}"
 fi
-chmod "${mode:-644}" -- "$beside" || exit
+chmod "${{mode:-644}}" -- "$beside" || exit
 sync -- "$beside" || exit
 mv -fT -- "$beside" "$path" || exit
 trap - EXIT
-sync -- "${path%/*}/" 2>/dev/null || :
+sync -- "${{path%/*}}/" 2>/dev/null || :
 """
 
 

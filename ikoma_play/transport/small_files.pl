@@ -89,7 +89,7 @@ sub put {
 sub write_file {
     my ($said, $path, $above, $beside, $mode, $umask, $chmod, $data) = @_;
     my @there = lstat $path;
-    return 'other' if -d _;
+    return 'other' if @there && !-f _ && !-l _;
     if (-f _) {
         my ($group) = split ' ', $);
         return 'other' if $there[4] != $> || $there[5] != $group;

@@ -15,7 +15,7 @@ from . import ssh_items
 from .base import Item, Put, Stat
 from .faults import NOT_THERE
 from .framing import INLINE, escaped
-from .shelled import WRITE, cause, stat_of
+from .shelled import OVER_FILES, WRITE, cause, stat_of
 from .ssh_glances import LOOK, STAT_FORMAT, Glance, Glances, parsed
 from .ssh_scripts import ScriptedTransport
 from .ssh_send import send
@@ -51,7 +51,7 @@ wait "$!" || [ -z "$new" ] || sync -- "$new" || {{ rm -f -- "$new"; exit 1; }}
 
 SMALL = f"""
 export LC_ALL=C
-if [ -d "$1" ] && [ ! -L "$1" ]; then echo 'Is a directory' >&2; exit 1; fi
+{OVER_FILES.strip()}
 {_SMALL}
 """
 

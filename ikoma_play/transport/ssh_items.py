@@ -32,13 +32,15 @@ command -v tar > /dev/null || exit 127
 cd -- "$1" || exit
 umask 022
 mkdir -m 700 -- "$2" || exit
-trap 'rm -rf -- "$PWD/${2#./}"' EXIT
+unpacked=$PWD/${2#./}
+trap 'rm -rf -- "$unpacked"' EXIT
 tar -xpomf - -C "$2" || exit
 cd -- "$2" || exit
 find . -type d ! -name . -exec sh -c 'for each; do
   [ -d "../$each" ] || mkdir -m "$(stat -c %a -- "$each")" -- "../$each" || exit; done' sh {} + &&
 find . -type f -exec sh -c 'for each; do to=../$each
-  if [ -d "$to" ] && [ ! -L "$to" ]; then echo "$to: Is a directory" >&2; exit 1; fi
+  if [ -e "$to" ] && [ ! -f "$to" ] && [ ! -L "$to" ]; then
+    if [ -d "$to" ]; then echo "$to: Is a directory" >&2; else echo "$to: Not a regular file" >&2; fi; exit 1; fi
   if [ -f "$to" ] && [ ! -L "$to" ] && ! { [ -O "$to" ] && [ -G "$to" ]; }; then
     mode=$(stat -c %a -- "$each"); owner=$(stat -c %u:%g -- "$to")
     chown "$owner" -- "$each" 2>/dev/null || chgrp "${owner#*:}" -- "$each" 2>/dev/null; chmod "$mode" -- "$each"

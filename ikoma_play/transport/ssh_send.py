@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 
 from ..errors import StepError
 from ..model import Result
-from .shelled import cause
+from .shelled import OVER_FILES, cause
 from .ssh_delta import Told, block_size, instructions
 from .ssh_rsync import FAILED, RSYNC, Rsync
 from .ssh_scripts import ScriptedTransport
@@ -30,7 +30,7 @@ PART = "ikoma-part"
 SEND = f"""
 export LC_ALL=C
 path=$1 part=$2 mode=$3 size=$4 block=$5 sum=
-if [ -d "$path" ] && [ ! -L "$path" ]; then echo 'Is a directory' >&2; exit 1; fi
+{OVER_FILES.strip()}
 command -v flock > /dev/null && command -v sha256sum > /dev/null || exit {NO_PROGRAM}
 if [ -L "$part" ]; then rm -f -- "$part"; fi
 umask 077

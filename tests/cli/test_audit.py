@@ -142,6 +142,12 @@ def test_nothing_runs_where_the_named_log_cannot_be_written(here: Ikoma) -> None
     assert "warning: this is not in the audit log" in looked.err and json.loads(looked.out) == []
 
 
+def test_a_log_that_is_no_file_has_no_head(here: Ikoma) -> None:
+    (here.folder / "box/audit.jsonl").mkdir(parents=True)
+    assert "audit.jsonl is no regular file" in here("run", "p.yml", expect=1).err
+    assert [entry.name for entry in (here.folder / "box").iterdir()] == ["audit.jsonl"]
+
+
 @pytest.mark.parametrize("name", ["ikoma_audit_log", "ikoma_env_file"])
 @pytest.mark.parametrize("value", ["\0log", "", 7, ["log"]], ids=str)
 def test_what_is_no_path_is_refused_before_anything_runs(here: Ikoma, name: str, value: object) -> None:

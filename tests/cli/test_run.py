@@ -147,6 +147,16 @@ def test_json_is_all_there_is_on_standard_output(ikoma: Ikoma) -> None:
     assert done.steps("failed") == ["Broken"] and done.recap["localhost"]["failed"] == 1
 
 
+def test_junit_through_a_pipe_or_a_link(ikoma: Ikoma) -> None:
+    """What is no file is written to; a link stays, and what it leads to is replaced."""
+    done = run(ikoma, "- command: 'true'", "--junit", "/dev/stdout")
+    assert "<testsuites " in done.out and Path("/dev/stdout").is_symlink()
+    (ikoma.folder / "link.xml").symlink_to("aim.xml")
+    for _ in range(2):
+        run(ikoma, "- command: 'true'", "--junit", "link.xml")
+        assert (ikoma.folder / "link.xml").is_symlink() and "<testsuites " in (ikoma.folder / "aim.xml").read_text()
+
+
 def test_junit_and_profile(ikoma: Ikoma) -> None:
     done = run(ikoma, BREAKS, "--junit", "junit.xml", "--profile", expect=2)
     root = Xml.parse(ikoma.folder / "junit.xml").getroot()

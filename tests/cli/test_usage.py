@@ -39,6 +39,9 @@ def ikoma(tmp_path: Path) -> Ikoma:
         (["run", "deploy", "-e", "{broken"], "-e"),
         (["run", "deploy", "-e", "[1, 2]"], "must be a mapping"),
         (["run", "deploy", "--junit", "nowhere/junit.xml"], "nowhere is no directory"),
+        (["run", "x" * 300], f"cannot use {'x' * 80}…: file name too long"),
+        (["run", "deploy", "-i", "x" * 300], "file name too long"),
+        (["run", "deploy", "--become-password-file", "~nobody-has-this/x"], "a path begins with ~ and a name that no"),
         (["exec"], "Missing argument"),
         (["exec", "db.bakcup"], "Did you mean 'db.backup'?"),
         (["tools", "db.bakcup"], "Did you mean 'db.backup'?"),
@@ -53,6 +56,29 @@ def test_wrong_use(ikoma: Ikoma, words: list[str], says: str) -> None:
     assert says in done.err, done
     assert done.out == "", f"errors belong on standard error\n{done}"
     assert list(ikoma.folder.iterdir()) == [], "something was made"
+
+
+@pytest.mark.parametrize(
+    ("words", "asked_for", "remedy"),
+    [
+        (["-k"], "SSH password", "--connection-password-file"),
+        (["-K"], "BECOME password", "--become-password-file"),
+        (["--vault-id", "prod@prompt"], "Vault password (prod)", "--vault-password-file"),
+        (["--ask-vault-pass"], "Vault password", "--vault-password-file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_where_nobody_can_be_asked(tmp_path: Path, words: list[str], asked_for: str, remedy: str) -> None:
+    """Away from any terminal a line of standard input answers; without one it is told what is missing."""
+    (tmp_path / "p.yml").write_text("- {hosts: localhost, gather_facts: false, tasks: [{command: 'true'}]}\n")
+    ikoma = Ikoma(tmp_path, prefix=("setsid", "-w", sys.executable))
+    done = ikoma("run", "p.yml", *words, expect=1)
+    assert f"there is nobody to ask for the {asked_for}" in done.err and remedy in done.err
+    assert "Warning" not in done.err
+    argv = [*ikoma.prefix, "-m", "ikoma_play", "run", "p.yml", *words]
+    answered = subprocess.run(argv, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, input="secret\n",
+                              capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    assert answered.returncode == 0 and "Warning" not in answered.stderr, answered
 
 
 def test_fact_caching_is_left_out(tmp_path: Path) -> None:

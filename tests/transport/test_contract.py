@@ -13,7 +13,7 @@ import pytest
 
 from ikoma_play.errors import CommandFailed, NotFound, StepError, TimedOut
 from ikoma_play.model import Command, Progress
-from ikoma_play.transport.base import Transport
+from ikoma_play.transport.base import Item, Transport
 from ikoma_play.transport.process import KEPT
 
 
@@ -197,6 +197,28 @@ def test_write_to_a_directory(road: Transport, folder: Path) -> None:
     road.mkdir(f"{folder}/sub")
     with pytest.raises(StepError, match="directory"):
         road.write(f"{folder}/sub", b"x")
+
+
+@pytest.mark.parametrize("how", ["write", "write as it comes", "send", "bring"])
+@pytest.mark.parametrize("what", ["pipe", "socket"])
+def test_a_file_takes_the_place_of_no_pipe_socket_or_device(
+    road: Transport, folder: Path, tmp_path: Path, what: str, how: str
+) -> None:
+    path, source = f"{folder}/there", tmp_path / "source"
+    source.write_bytes(b"data")
+    with socket.socket(socket.AF_UNIX) as server:
+        os.mkfifo(path) if what == "pipe" else server.bind(path)
+    deeds = {
+        "write": lambda: road.write(path, b"data"),
+        "write as it comes": lambda: road.write(path, io.BytesIO(b"data")),
+        "send": lambda: road.send(source, path),
+        "bring": lambda: road.bring([Item(path, b"data", 0o644)]),
+    }
+    with pytest.raises(StepError, match="not a regular file"):
+        deeds[how]()
+    there = road.stat(path)
+    assert there is not None and there.kind == "other"
+    assert [entry.path for entry in road.scan(str(folder))] == [path]
 
 
 def test_read_what_is_not_there(road: Transport, folder: Path) -> None:

@@ -115,7 +115,7 @@ def _file(on: Transport, wanted: Wanted, there: Stat | None) -> tuple[bool, tupl
 def _directory(on: Transport, wanted: Wanted, there: Stat | None) -> tuple[bool, tuple[Diff, ...]]:
     real = on.stat(wanted.path, follow=True)
     if real is not None and real.kind != "directory":
-        raise StepError(f"{wanted.path} is a {real.kind}, not a directory", remedy="Remove it first, or name another.")
+        raise StepError(f"{wanted.path} is a {real.noun}, not a directory", remedy="Remove it first, or name another.")
     if real is None and there is not None:
         raise StepError(f"{wanted.path} is a link that leads nowhere", remedy="Remove it first.")
     altered, diffs = False, []
@@ -182,7 +182,7 @@ def _make_room(on: Transport, wanted: Wanted, there: Stat) -> None:
     """Before a link takes the place of something else: only when told so, never for what holds something."""
     if not wanted.force:
         raise Refused(
-            f"{wanted.path} is a {there.kind}, not a link", remedy="Say force: true to replace it, or remove it first."
+            f"{wanted.path} is a {there.noun}, not a link", remedy="Say force: true to replace it, or remove it first."
         )
     if there.kind == "directory":
         if on.scan(wanted.path):
@@ -200,7 +200,7 @@ def _hard(on: Transport, wanted: Wanted, there: Stat | None) -> tuple[bool, tupl
         if on.run(Command(("test", src, "-ef", wanted.path), changes=False)).ok and there.kind != "link":
             return settle(on, wanted.path, wanted.attributes)
         if there.kind == "directory" or not (wanted.force or there.kind == "link"):
-            raise Refused(f"{wanted.path} is a {there.kind}, another one than {src}", remedy="Say force: true.")
+            raise Refused(f"{wanted.path} is a {there.noun}, another one than {src}", remedy="Say force: true.")
     demand_parent(on, wanted.path)
     on.demand(Command(("ln", "-f", "--", src, wanted.path)))
     if not on.dry:

@@ -63,7 +63,7 @@ def stat(
         values |= {"readable": "r" in allowed, "writeable": "w" in allowed, "executable": "x" in allowed}
     if get_checksum and found.kind == "file":
         values["checksum"] = digest(on, path, found.size, checksum_algorithm)
-    return ok({"stat": values}, message=f"{path} is a {found.kind}")
+    return ok({"stat": values}, message=f"{path} is a {found.noun}")
 
 
 ACCESS = 'for right in r w x; do if [ "-$right" "$1" ]; then printf %s "$right"; fi; done'
@@ -106,7 +106,7 @@ def fetch(
             raise NotFound(f"{path} is not there", remedy="Check src, or say fail_on_missing: false.")
         return ok({"file": path, "msg": f"{path} is not there"}, message=f"{path} is not there")
     if there.kind != "file":
-        raise StepError(f"{path} is a {there.kind}, not a file", remedy="Fetch single files; find lists them.")
+        raise StepError(f"{path} is a {there.noun}, not a file", remedy="Fetch single files; find lists them.")
     target = _runner_path(scope, dest, flat, on.host.name, path)
     content = on.read(path)
     before = target.read_bytes() if target.is_file() else None

@@ -274,5 +274,8 @@ def test_what_keeps_a_large_file_from_its_place(on: SshTransport, place: str, tm
         on.send(source, f"{place}/directory")
     with pytest.raises(NotFound, match="no such file or directory"):
         on.send(source, f"{place}/none/file")
-    assert sorted(entry.path for entry in on.scan(place)) == [f"{place}/directory"]
+    on.demand(Command(("mkfifo", f"{place}/pipe")))
+    with pytest.raises(StepError, match="not a regular file"):
+        on.send(source, f"{place}/pipe")
+    assert sorted(entry.path for entry in on.scan(place)) == [f"{place}/directory", f"{place}/pipe"]
     assert on.run(Command(("echo", "next"))).text == "next"
