@@ -68,6 +68,8 @@ class KeyFile:
         return more
 
     def _read(self) -> Keys:
+        if self.path.exists() and not self.path.is_file():
+            raise Unavailable(f"{self.path} is no regular file", remedy="Name another with --file or API_KEYS_FILE.")
         try:
             return Keys.parse(self.path.read_text("utf-8", "replace"), str(self.path))
         except FileNotFoundError:

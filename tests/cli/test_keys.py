@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -90,5 +91,9 @@ def test_a_damaged_file_and_a_log_that_cannot_be_written(platform: Ikoma) -> Non
     (platform.folder / "keys.json").write_text("{")
     assert "is no file of keys" in platform("keys", "create", "x", "--role", "admin", expect=2).err
     assert (platform.folder / "keys.json").read_text() == "{"
+    os.mkfifo(platform.folder / "pipe")
+    for words in (("create", "x", "--role", "admin"), ("list",)):
+        assert "pipe is no regular file" in platform("keys", *words, "--file", "pipe", expect=2).err
+    assert (platform.folder / "pipe").is_fifo()
     nowhere = Ikoma(platform.folder, {**platform.environment, "AUDIT_LOG": "/proc/nothing/audit.jsonl"})
     assert "nothing was changed" in nowhere("keys", "create", "y", "--role", "admin", expect=1).err
