@@ -9,6 +9,8 @@ import click
 
 from ..errors import UsageError
 
+answered: list[str] = []  # what standard input was read for, which cannot be read for anything else then
+
 
 def hidden(question: str, remedy: str, *, twice: bool = False, empty: bool = False) -> str:
     """The answer; `empty`: it may be none. Without a terminal it is a line of standard input. Raises UsageError with
@@ -23,6 +25,7 @@ def hidden(question: str, remedy: str, *, twice: bool = False, empty: bool = Fal
     line = sys.stdin.readline()
     if not line or not (empty or line.strip("\n")):
         raise UsageError(f"there is nobody to ask for the {question}", remedy=remedy)
+    answered.append(question)
     return line.rstrip("\n")
 
 

@@ -12,7 +12,7 @@ import click
 from ..errors import UsageError
 from ..language.vault import DEFAULT, KEYS, Password, VaultError, encrypt, is_encrypted
 from . import options, status
-from .asking import hidden
+from .asking import answered, hidden
 from .vaults import NOBODY
 
 files = click.argument("files", metavar="FILE...", nargs=-1, required=True)
@@ -88,6 +88,8 @@ def _decrypted(name: str) -> bytes:
 
 def _read(name: str) -> bytes:
     if name == "-":
+        if answered:
+            raise UsageError(f"standard input cannot be both the {answered[0]} and the file", remedy=NOBODY)
         return sys.stdin.buffer.read()
     try:
         return Path(name).read_bytes()

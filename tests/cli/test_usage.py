@@ -81,6 +81,14 @@ def test_where_nobody_can_be_asked(tmp_path: Path, words: list[str], asked_for: 
     assert answered.returncode == 0 and "Warning" not in answered.stderr, answered
 
 
+def test_standard_input_is_a_password_or_a_file(tmp_path: Path) -> None:
+    argv = ["setsid", "-w", sys.executable, "-m", "ikoma_play", "vault", "encrypt", "-"]
+    done = subprocess.run(argv, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, input="one\ntwo\n",
+                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 1 and done.stdout == "" and "one" not in done.stderr
+    assert "standard input cannot be both the New vault password and the file" in done.stderr
+
+
 def test_fact_caching_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "play.yml").write_text("- {hosts: localhost, gather_facts: false, tasks: []}\n")
     done = Ikoma(tmp_path, {"ANSIBLE_CACHE_PLUGIN": "redis"})("run", "play.yml", expect=1)
