@@ -78,6 +78,10 @@ class Site:
         for name in ("passwd", "shadow", "group"):
             shutil.copy2(f"/etc/{name}", etc / name)
         shadow = [line for line in (etc / "shadow").read_text().splitlines() if not line.startswith("root:")]
+        # Root has a home without the machine's own start-up files, some of which keep a lock when they are killed.
+        (self.homes / "root").mkdir(mode=0o700)
+        known = (etc / "passwd").read_text().splitlines(keepends=True)
+        (etc / "passwd").write_text("".join(line.replace(":/root:", f":{self.homes}/root:", 1) for line in known))
         with (etc / "passwd").open("a") as users, (etc / "group").open("a") as groups:
             for name, number in ACCOUNTS.items():
                 home = self.homes / name
