@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ FLAGS = {"-i": "identityfile", "-p": "port", "-l": "user", "-J": "proxyjump", "-
 
 Words = Mapping[str, str | list[str]]
 Word = Literal[
-    "certificatefile", "canonicalizehostname", "connecttimeout", "globalknownhostsfile", "hostkeyalias", "hostname",
+    "canonicalizehostname", "connecttimeout", "globalknownhostsfile", "hostkeyalias", "hostname",
     "identitiesonly", "identityagent", "identityfile", "port", "proxycommand", "proxyjump", "serveralivecountmax",
     "serveraliveinterval", "stricthostkeychecking", "user", "userknownhostsfile",
 ]  # fmt: skip
@@ -36,7 +37,7 @@ def looked_up(name: str, file: Path | None = None) -> dict[str, str | list[str]]
     found: dict[str, str | list[str]] = {}
     for path in files:
         text = _text(path, _stamp(path), required=file is not None)
-        if _concerns_us(text):
+        if text:
             said = _said_of(name, text, path)
             found = {**{key: value for key, value in said.items() if key not in ("hostname",)}, **found} | (
                 {"hostname": said["hostname"]} if said.get("hostname") != name and "hostname" not in found else {}
@@ -61,13 +62,6 @@ def _said_of(name: str, text: str, path: Path) -> dict[str, str | list[str]]:
         ) from None
 
 
-@lru_cache(maxsize=64)
-def _concerns_us(text: str) -> bool:
-    """Whether a configuration has a word that means something here: most systems' own has none."""
-    found = (re.match(_LINE, line.strip()) for line in text.splitlines())
-    return any(line is not None and line[1].lower() in _WORDS for line in found)
-
-
 def _stamp(path: Path) -> float:
     try:
         return path.stat().st_mtime
@@ -77,13 +71,15 @@ def _stamp(path: Path) -> float:
 
 @lru_cache(maxsize=64)
 def _text(path: Path, stamp: float, required: bool) -> str:
-    """The file with what it includes, kept as long as it stays the same."""
+    """The file with what it includes, kept as long as it stays the same; nothing where no word of it means something
+    here, as in most systems' own."""
     try:
-        return _included(path, 0)
+        text = _included(path, 0)
     except OSError as error:
         if required:
             raise UsageError(f"cannot read the SSH configuration {path}: {error.strerror}") from None
         return ""
+    return text if any(_keyword(line) in _WORDS for line in text.splitlines()) else ""
 
 
 def _included(path: Path, depth: int) -> str:
@@ -94,7 +90,7 @@ def _included(path: Path, depth: int) -> str:
             lines.append(line)
             continue
         for pattern in patterns:
-            place = Path(pattern).expanduser()
+            place = Path(os.path.expanduser(pattern))  # noqa: PTH111 - a user whom nobody knows is no error of ours
             place = place if place.is_absolute() else path.parent / place
             for file in sorted(place.parent.glob(place.name)):
                 lines.append(_included(file, depth + 1))
@@ -113,6 +109,11 @@ def _taken_apart(line: str, place: str) -> tuple[str, list[str]]:
         )
     word = found[1].lower()
     return word, split(found[2], place) if word in ("include", "host", "match") else []
+
+
+def _keyword(line: str) -> str:
+    found = re.match(_LINE, line.strip())
+    return "" if found is None else found[1].lower()
 
 
 def split(line: str, place: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -252,4 +253,4 @@ def _one(words: Mapping[str, str | list[str]], key: Word) -> str:
 
 
 def _home(path: str) -> str:
-    return str(Path(path).expanduser()) if path else ""
+    return os.path.expanduser(path)  # noqa: PTH111 - of a user whom nobody knows it leaves the path as it is

@@ -175,6 +175,12 @@ def test_what_a_configuration_cannot_say(config: str, words: str, tmp_path: Path
         said(config, tmp_path)
 
 
+def test_the_home_of_a_user_whom_nobody_knows(tmp_path: Path) -> None:
+    """The path stays as it is, and whoever opens it says that it is not there."""
+    path = "~nobody-has-this-name/key"
+    assert said("Include ~nobody-has-this-name/config\n", tmp_path, ansible_ssh_private_key_file=path).keys == (path,)
+
+
 def test_arguments_that_are_not_closed() -> None:
     with pytest.raises(UsageError, match="ansible_ssh_extra_args: no closing quotation"):
         said(ansible_ssh_extra_args="-o 'Port=22")
