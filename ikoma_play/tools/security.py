@@ -66,7 +66,7 @@ def create(
     if name != api_keys.PLATFORM:
         Keys().add(name, Access[role.upper()], digest)  # raises where it cannot be a name
     if save_to is not None:
-        _demand_folder(on, save_to)
+        _demand_place(on, save_to)
         if not on.dry:
             on.write(save_to, f"{shown}\n".encode(), envfile.MODE)
     if name == api_keys.PLATFORM:
@@ -101,7 +101,7 @@ def rotate(
     if scope is not None:
         scope.keep_secret(shown)
     result = {"name": name, "savedTo": save_to, "oldValidUntil": timestamp(time.time() + max(grace, 0.0))}
-    _demand_folder(on, save_to)
+    _demand_place(on, save_to)
     beside = f"{save_to}.new"
     if not on.dry:
         on.write(beside, f"{shown}\n".encode(), envfile.MODE)
@@ -207,8 +207,8 @@ def _shown(entry: dict[str, Any]) -> dict[str, Any]:
     return {**{name: entry.get(name) for name in names}, "appName": entry["arguments"].get("appName")}
 
 
-def _demand_folder(on: Transport, path: str) -> None:
-    """Raises Refused where a key's file cannot be written, before anything is changed."""
+def _demand_place(on: Transport, path: str) -> None:
+    """Raises StepError where a key's file cannot be written, before anything is changed."""
     folder = posixpath.dirname(path)
     if (not path.startswith("/") and not on.local) or (on.stat(folder or ".", follow=True) is None and not on.dry):
         raise Refused(f"there is no directory {folder} for the new key", remedy="Name a file in one that is there.")

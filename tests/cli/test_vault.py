@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_we_read_what_ansible_writes(ikoma: Ikoma, password: tuple[str, str]) ->
     assert "none of the vault passwords decrypts this" in refused.err
     ikoma("vault", "decrypt", "vars.yml", *password)
     assert (ikoma.folder / "vars.yml").read_text() == PLAIN
+
+
+def test_what_comes_from_a_pipe_is_read_and_not_replaced(ikoma: Ikoma) -> None:
+    os.mkfifo(ikoma.folder / "pipe")
+    writing = threading.Thread(target=(ikoma.folder / "pipe").write_text, args=("secret",), daemon=True)
+    writing.start()
+    done = ikoma("vault", "encrypt", "pipe", "--vault-password-file", "pw", expect=1)
+    writing.join(10)
+    assert "cannot write pipe: it is no regular file" in done.err and (ikoma.folder / "pipe").is_fifo()
 
 
 def test_a_run_uses_what_is_encrypted_and_shows_none_of_it(ikoma: Ikoma) -> None:

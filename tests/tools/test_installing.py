@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,15 @@ def test_keys_that_cannot_be(place: Place, arguments: dict[str, str], says: str)
     with pytest.raises(StepError, match=says):
         place.call("keys.create", **arguments)
     assert not list(place.folder.iterdir())
+
+
+def test_a_key_goes_into_no_pipe(place: Place) -> None:
+    os.mkfifo(place.folder / "pipe")
+    for tool in ("keys.create", "keys.rotate"):
+        with pytest.raises(StepError, match="not a regular file"):
+            place.call(tool, name="platform", saveTo=str(place.folder / "pipe"))
+    assert [path.name for path in place.folder.iterdir()] == ["pipe"]
+    assert (place.folder / "pipe").is_fifo()
 
 
 def test_the_program_brings_itself(place: Place, tmp_path: Path) -> None:

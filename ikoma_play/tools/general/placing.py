@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from ...errors import NotFound, StepError
 from ...model import Command, Diff
 from ...transport.base import Item, Stat, Transport, could_hold
+from ...transport.faults import demand_replaceable
 from .modes import parse_mode, show_mode
 
 SHOWN = 100 * 2**10  # bytes up to which a diff shows content
@@ -79,8 +80,7 @@ def place(
     A link at `path` is replaced; the parent must exist. Raises StepError and its kin.
     """
     before = on.stat(path)
-    if before is not None and before.kind == "directory":
-        raise StepError(f"cannot write {path}: it is a directory", remedy="Name a file in it.")
+    demand_replaceable(path, before)
     if before is None:
         demand_parent(on, path)
     elif before.kind != "file":

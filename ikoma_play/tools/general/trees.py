@@ -12,6 +12,7 @@ from msgspec import Struct
 from ...errors import StepError
 from ...model import Command, Diff, Outcome, changed, ok
 from ...transport.base import Item, Stat, Transport, could_hold
+from ...transport.faults import demand_replaceable
 from .modes import parse_mode
 from .placing import SHOWN, Attributes, Manner, content_diff, described, place, settle_all
 from .sources import Entry, Source
@@ -70,9 +71,8 @@ def _bring_files(on: Transport, parts: Sequence[_Part], manner: Manner, diffs: l
     for part in parts:
         if part.there is not None and (part.path in same or part.entry.kind == "directory"):
             there.append((part.path, part.asked, _found(on, part, part.there)))
-        elif part.there is not None and part.there.kind == "directory":
-            raise StepError(f"cannot write {part.path}: it is a directory", remedy="Name a file in it.")
-        elif part.there is None or manner.force:
+        elif part.there is None or part.there.kind == "directory" or manner.force:
+            demand_replaceable(part.path, part.there)  # before any part is brought
             with_care = part.entry.kind == "file" and (manner.validate is not None or (manner.backup and part.there))
             (one_by_one if with_care else new).append(part)
     altered, differences = settle_all(on, there)
@@ -131,8 +131,9 @@ def _bring_link(on: Transport, part: _Part, diffs: list[Diff]) -> bool:
     target, there = part.entry.read().decode(), part.there
     if there is not None and there.kind == "link" and there.target == target:
         return False
-    if there is not None and there.kind == "directory":
-        raise StepError(f"cannot make the link {part.path}: a directory is there", remedy=f"Remove {part.path} first.")
+    if there is not None and there.kind in ("directory", "other"):
+        why = f"a {there.noun} is there"
+        raise StepError(f"cannot make the link {part.path}: {why}", remedy=f"Remove {part.path} first.")
     on.symlink(target, part.path)
     before = "" if there is None else f"({there.kind}) {there.target}\n"
     diffs.append(Diff(part.path, before, f"(link) {target}\n"))

@@ -240,3 +240,19 @@ def test_a_template_is_rendered_once_wherever_it_goes(folders: tuple[Path, Path]
     assert done.status is Status.CHANGED
     made = host / "sub" / ("page" if slash else "page.j2")
     assert made.read_text() == f"{made}\n" and counted.read_text() == "x\n"
+
+
+@pytest.mark.parametrize("dry", [False, True], ids=["run", "check"])
+def test_a_tree_that_meets_a_pipe(folders: tuple[Path, Path], dry: bool) -> None:
+    """In the way of a file nothing of it is brought; a link does not take its place either."""
+    harness.grow(folders[1] / "source", {"a": "one"})
+    (folders[1] / "source/z").symlink_to("a")
+    os.mkfifo(folders[0] / "z")
+    on: Transport = DryTransport(LocalTransport(HERE)) if dry else LocalTransport(HERE)
+    where = {"src": "source/", "dest": str(folders[0])}
+    with pytest.raises(StepError, match="z: not a regular file"):
+        call(folders, "copy", on, **where)
+    assert [path.name for path in folders[0].iterdir()] == ["z"]
+    with pytest.raises(StepError, match=r"cannot make the link .*z: a device, pipe or socket is there"):
+        call(folders, "copy", on, **where, local_follow=False)
+    assert (folders[0] / "z").is_fifo()
