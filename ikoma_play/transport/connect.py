@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
-from ..errors import Unreachable
+from ..errors import Unreachable, UsageError
 from ..model import Host
 from .base import Transport
 
@@ -12,13 +13,17 @@ SSH = ("ssh", "smart", "paramiko", "paramiko_ssh")  # Ansible's names for what i
 
 
 def begin(hosts: Iterable[Host], local_names: tuple[str, ...] = ("localhost",)) -> None:
-    """Begin to connect to hosts that are going to be needed; `connect` finds what came of it. Raises UsageError."""
+    """Begin to connect to hosts that are going to be needed; `connect` finds what came of it, and what is wrong with
+    what is said of one."""
     far = [host for host in hosts if connection(host, local_names).rpartition(".")[2] in SSH]
     if far:
         from .ssh_dial import MOST, Dialled
         from .ssh_settings import settings
 
-        known = [settings(host) for host in far]
+        known = []
+        for host in far:
+            with suppress(UsageError):
+                known.append(settings(host))
         near = [each for each in known if each.jump is None and each.proxy_command is None]
         dialled = {each: Dialled(each) for each in near[:MOST]}  # their servers have much to do while we load our part
         from . import lean_paramiko  # noqa: F401

@@ -115,9 +115,10 @@ class Library(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Library())
 about = {"ansible_host": "127.0.0.1", "ansible_port": listening.getsockname()[1], "ansible_ssh_common_args": "-F none"}
-connect.begin([Host("web1", (), about)])
+connect.begin([Host("wrong", (), {"ansible_port": "many"}), Host("web1", (), about)])
 """
 
 
 def test_hosts_are_dialled_before_what_speaks_ssh_is_loaded(tmp_path: Path) -> None:
+    """Also behind one that cannot be: what is wrong with it is told by its step."""
     assert python(DIALLED, tmp_path).stdout.split() == ["first"]
