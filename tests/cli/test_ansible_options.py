@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ikoma_play.cli.run import command
-from tests.parts.command import CHECKOUT, Ikoma
+from tests.parts.command import Ikoma
 
 PLAYBOOK = """
 - hosts: all
@@ -117,13 +116,9 @@ def test_the_password_of_the_vault(ikoma: Ikoma) -> None:
     words = ["run", "p.yml", *LOCAL, "-e", "@secret.json", "--json"]
     steps = ikoma(*words, "--vault-password-file", "pw").steps("ok")
     assert steps == ["one", "two", "three"]
-    done = subprocess.run(
-        [sys.executable, "-m", "ikoma_play", *words, "--ask-vault-pass"], input="open sesame\n", text=True,
-        capture_output=True, cwd=ikoma.folder, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, check=False,
-        start_new_session=True, timeout=200,  # without a terminal the answer comes from standard input
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "Vault password" in done.stderr and "open sesame" not in done.stdout + done.stderr
+    away = Ikoma(ikoma.folder, prefix=("setsid", "-w", sys.executable))  # without a terminal standard input answers
+    done = away(*words, "--ask-vault-pass", typed="open sesame\n")
+    assert "Vault password" in done.err and "open sesame" not in done.text
     assert ikoma(*words, expect=4).code == 4, "without a password it is closed"
 
 

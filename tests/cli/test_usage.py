@@ -75,18 +75,14 @@ def test_where_nobody_can_be_asked(tmp_path: Path, words: list[str], asked_for: 
     done = ikoma("run", "p.yml", *words, expect=1)
     assert f"there is nobody to ask for the {asked_for}" in done.err and remedy in done.err
     assert "Warning" not in done.err
-    argv = [*ikoma.prefix, "-m", "ikoma_play", "run", "p.yml", *words]
-    answered = subprocess.run(argv, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, input="secret\n",
-                              capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
-    assert answered.returncode == 0 and "Warning" not in answered.stderr, answered
+    assert "Warning" not in ikoma("run", "p.yml", *words, typed="secret\n").err
 
 
 def test_standard_input_is_a_password_or_a_file(tmp_path: Path) -> None:
-    argv = ["setsid", "-w", sys.executable, "-m", "ikoma_play", "vault", "encrypt", "-"]
-    done = subprocess.run(argv, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, input="one\ntwo\n",
-                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
-    assert done.returncode == 1 and done.stdout == "" and "one" not in done.stderr
-    assert "standard input cannot be both the New vault password and the file" in done.stderr
+    ikoma = Ikoma(tmp_path, prefix=("setsid", "-w", sys.executable))
+    done = ikoma("vault", "encrypt", "-", typed="one\ntwo\n", expect=1)
+    assert done.out == "" and "one" not in done.err
+    assert "standard input cannot be both the New vault password and the file" in done.err
 
 
 def test_fact_caching_is_left_out(tmp_path: Path) -> None:

@@ -59,8 +59,9 @@ class Ikoma:
     environment: Mapping[str, str] = field(default_factory=dict)
     prefix: Sequence[str] = (sys.executable,)  # what runs Python
 
-    def __call__(self, *words: str, expect: int | None = 0, timeout: float = 240) -> Finished:
-        """`expect` is the exit code; None takes any. Fails the test with everything that was printed."""
+    def __call__(self, *words: str, expect: int | None = 0, timeout: float = 240, typed: str = "") -> Finished:
+        """`expect` is the exit code; None takes any. `typed` is standard input. Fails the test with everything that
+        was printed."""
         environment = {
             name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR") and name[:6] != "PYTEST"
         }
@@ -69,7 +70,7 @@ class Ikoma:
             [*self.prefix, "-m", "ikoma_play", *words],
             cwd=self.folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            **({"input": typed} if typed else {"stdin": subprocess.DEVNULL}),
             capture_output=True,
             text=True,
             timeout=timeout,
