@@ -17,7 +17,7 @@ from ..journal.store import Row, Store
 from . import message as messages
 from .contacts import Escalation
 from .message import Message
-from .ways import send
+from .ways import LoginRefused, send
 
 PAUSES = (0.5, 2.0)  # seconds between the attempts at one time
 _MINE = 120.0  # seconds that one who is sending is left alone
@@ -98,8 +98,9 @@ def _deliver(store: Store, row: Row, of_host: Callable[[str], Escalation], pause
             send(way, messages.from_kept(row["message"]), escalation.smtp)
         except IkomaError as failed:
             error, closed = failed.message, isinstance(failed, Unavailable)
-            if pause is not None:
-                time.sleep(pause)
+            if pause is None or isinstance(failed, LoginRefused):
+                break
+            time.sleep(pause)
             continue
         store.write(("notification_sent", {"id": row["id"], "sent": time.time()}))
         return Delivery(row["contact"], row["way"], row["severity"])

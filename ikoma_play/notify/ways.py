@@ -16,6 +16,10 @@ from .message import Message
 PATIENCE = 10.0  # seconds for one attempt
 
 
+class LoginRefused(Unavailable):
+    """Nothing gets through until somebody corrects it, and more attempts may lock the account."""
+
+
 def send(way: Way, message: Message, smtp: Mapping[str, Any]) -> None:
     """Deliver once. Raises Unavailable where nothing gets through now, StepError where this message does not."""
     ways: Mapping[str, Callable[[], None]] = {
@@ -83,6 +87,11 @@ def _mail(addresses: tuple[str, ...], message: Message, smtp: Mapping[str, Any])
             if smtp.get("user"):
                 server.login(str(smtp["user"]), str(smtp.get("password", "")))
             server.send_message(mail)
+    except smtplib.SMTPAuthenticationError as error:
+        raise LoginRefused(
+            f"the mail server {host}:{port} refuses the login of {smtp['user']}: {_smtp_said(error)}",
+            remedy="Correct user and password in ikoma_smtp.",
+        ) from None
     except (OSError, smtplib.SMTPException) as error:
         kind = StepError if isinstance(error, (smtplib.SMTPDataError, smtplib.SMTPRecipientsRefused)) else Unavailable
         raise kind(f"the mail server {host}:{port} did not take the mail: {_smtp_said(error)}") from None
