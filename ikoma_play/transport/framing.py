@@ -29,7 +29,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # for a here-document; an old bash makes a file. What the shell itself has to say (that a command was killed)
 # is no output of a command: its standard error goes nowhere, and the commands' is descriptor 6. A guard
 # watches the SSH server's process of this connection: when that is no more (the runner was killed, the
-# network cut), what still runs here is ended; it goes when the shell does.
+# network cut), what still runs here is ended; it goes when the shell does. Where it can it waits for a pipe that
+# nobody writes to, which needs no program.
 PRELUDE = """\
 ikoma_s=; for ikoma_t in /usr/bin /bin /usr/local/bin /usr/sbin; do
 if [ -x "$ikoma_t/setsid" ]; then ikoma_s=$ikoma_t/setsid; break; fi; done
@@ -41,22 +42,28 @@ exec 8</dev/null; for ikoma_t in /dev/shm /tmp /var/tmp "$HOME"; do
 ikoma_f=$ikoma_t/.ikoma.{mark}; if mkfifo -m 600 "$ikoma_f"; then
 exec 7<>"$ikoma_f" 8<"$ikoma_f" 7<&-; rm -f "$ikoma_f"; break; fi; done; fi
 if [ -p "/proc/$$/fd/8" ] && true 9>"/proc/$$/fd/8"; then ikoma_o=/proc/$$/fd/8; fi
-if [ -r "/proc/$PPID/stat" ]; then ( exec </dev/null >/dev/null 6>&- 8<&-
+if [ -r "/proc/$PPID/stat" ]; then ( exec >/dev/null 6>&- 8<&- <<E
+a pipe
+E
+read -r ikoma_t; ikoma_pause() {{ sleep {seconds}; }}; if [ "${{BASH_VERSION-}}" ]; then
+ikoma_pause() {{ read -t {seconds} <>/proc/self/fd/0; [ $? -gt 128 ] || sleep {seconds}; }}; fi
 ikoma_p=$PPID; ikoma_q=$PPID
 for ikoma_i in 1 2 3 4; do read -r ikoma_a ikoma_n ikoma_b ikoma_t ikoma_r < "/proc/$ikoma_q/stat" || break
 case $ikoma_n in *sshd*|*dropbear*) ikoma_p=$ikoma_q; break;; esac; ikoma_q=$ikoma_t; done
-while sleep {seconds} && [ -d "/proc/$$" ] && [ -d "/proc/$ikoma_p" ]; do :; done
+while ikoma_pause && [ -d "/proc/$$" ] && [ -d "/proc/$ikoma_p" ]; do :; done
 [ -d "/proc/$$" ] || exit; read -r ikoma_i ikoma_r < /proc/self/stat
 {ending}
 kill -KILL "$$" ) & ikoma_g=$!; trap 'kill "$ikoma_g"' EXIT; fi
 ikoma_told() {{ printf '\\036%s;' "$1" >&6; printf '\\036%s%s\\n' "$1" "$ikoma_c"; }}
 ikoma_ready() {{ while read -r ikoma_t <&8; do :; done; printf '\\036%sready\\n' "$1"; }}
 ikoma_end() {{ ikoma_told "$1"; ikoma_ready "$1"; }}
-ikoma_t=; if [ "${{BASH_VERSION-}}" ]; then unset SHLVL; set -m; case $- in *m*) ikoma_t=jobs;; esac; set +m
+ikoma_b=$ikoma_s
+ikoma_run() {{ ( exec 8<&- 6>&-; ikoma_do ) </dev/null 2>&6 9>$ikoma_o; }}
+if [ "${{BASH_VERSION-}}" ]; then unset SHLVL; set -m; case $- in *m*) ikoma_b=--
+ikoma_run() {{ set -m; ( exec 8<&- 6>&-; ikoma_do ) </dev/null 2>&6 9>$ikoma_o & set +m; wait "$!"; }};; esac; set +m
 ikoma_end() {{ if read -t 0 <&8; then printf '\\036%s;' "$1" >&6
 printf '\\036%s%s\\n\\036%sready\\n' "$1" "$ikoma_c" "$1"; else ikoma_told "$1"; ikoma_ready "$1"; fi; }}; fi
-ikoma_job() {{ set -m; ( exec 8<&- 6>&-; ikoma_do ) </dev/null 2>&6 9>$ikoma_o & set +m; wait "$!"; }}
-printf '\\036{mark};' >&6; printf '\\036{mark}%s %s\\n' "$$" "$ikoma_t"
+printf '\\036{mark};' >&6; printf '\\036{mark}%s\\n' "$$"
 """
 GUARDING = 3  # seconds after which the guard looks again
 
@@ -97,8 +104,8 @@ class Question(ABC):
         self.ready = self.mark + b"ready\n"
 
     @abstractmethod
-    def text(self, grouping: bool) -> bytes:
-        """What is sent. `grouping`: the shell has job control."""
+    def text(self) -> bytes:
+        """What is sent."""
 
 
 class Frame(Question):
@@ -112,17 +119,16 @@ class Frame(Question):
         self.alone = not script and not streamed and command.stdin is None
         self._command, self._script = command, script
 
-    def text(self, grouping: bool = False) -> bytes:
+    def text(self) -> bytes:
         """The command in a subshell, its exit code, the marks."""
         command = self._command
-        grouping = grouping and self.alone
-        body = _body(command, self.nonce, self._script, "--" if grouping else "$ikoma_s")
+        body = _body(command, self.nonce, self._script, "$ikoma_b" if self.alone else "$ikoma_s")
         running = f"( exec 8<&- 6>&-; {body} ) 2>&6 9>$ikoma_o".encode("utf-8", "surrogateescape")
         opening, ending = "", f"ikoma_end {self.nonce}"
         if self.streamed:
             opening, ending = f"printf '\\036{self.nonce}go\\n'; ", f"ikoma_told {self.nonce}; exit"
-        elif grouping:
-            running = f"ikoma_do() {{ {body}; }}; ikoma_job".encode("utf-8", "surrogateescape")
+        elif self.alone:
+            running = f"ikoma_do() {{ {body}; }}; ikoma_run".encode("utf-8", "surrogateescape")
         elif command.stdin is None:
             running += b" </dev/null"
         else:

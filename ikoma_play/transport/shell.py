@@ -51,7 +51,6 @@ class Shell:
         self.channel = channel
         self.for_programs = for_programs
         self.pid = 0
-        self.grouping = False  # whether it has said that it gives programs their process groups, by job control
         self.usable = True
         self.beside: Channel | None = None  # what has to stay open as long as it does
         self.killed = False  # somebody ended what runs in it
@@ -90,9 +89,8 @@ class Shell:
                 raise ShellGone(False, said, started=False)
             before = [scanner.feed(data) for scanner, data in zip(self._hearing, more, strict=True)]
             said = _added(said, (before[0], before[1]))
-        line, _, rest = out.partition(b"\n")
-        number, _, able = line.partition(b" ")
-        self.pid, self.grouping = int(number), able == b"jobs"
+        number, _, rest = out.partition(b"\n")
+        self.pid = int(number)
         self._hearing = None
         self._back = rest, err[1:]
 
@@ -119,7 +117,7 @@ class Shell:
         """Send a frame on its way."""
         if watch is None and not frame.streamed:
             self._inlet.await_end()
-        self.send(frame.text(self.grouping))
+        self.send(frame.text())
         self._awaited = frame.ready
         return Exchange(self, frame, stdin, watch)
 

@@ -30,7 +30,7 @@ class Request(Question):
         self._deed = deed
         self._words = [word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape") for word in words]
 
-    def text(self, grouping: bool) -> bytes:
+    def text(self) -> bytes:
         lengths = " ".join(str(len(word)) for word in self._words)
         return b"".join((f"{self._deed} {self.nonce} {lengths}\n".encode(), *self._words))
 

@@ -34,9 +34,7 @@ def on(box: Sshd, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     if request.param == "sh":
         monkeypatch.setattr(ssh_shells, "PROGRAMS", "exec /bin/sh")
     road = SshTransport(box.host())
-    road.run(Command(("true",)))
-    (shell,) = road._shells._idle
-    assert shell.grouping is (request.param == "bash")
+    assert ("bash" in road.run(sh("ps -o args= -p $PPID")).text) is (request.param == "bash")
     yield road
     road.close()
 
@@ -360,6 +358,15 @@ def test_start_up_files_that_print(box: Sshd, site: object) -> None:
     finally:
         on.close()
         (home / ".bashrc").unlink()
+
+
+def test_what_watches_over_the_commands_is_no_program(box: Sshd) -> None:
+    """A program would be one more to start, and stay on the host for a while after the shell."""
+    road = SshTransport(box.host())
+    looking = sh("sleep 0.3; ps -o args= -s $(ps -o sid= -p $$)")
+    shells = [line for line in road.run(looking).text.splitlines() if "ps -o" not in line and "sleep 0" not in line]
+    road.close()
+    assert len(shells) == 2 and all(line.startswith("/bin/bash") for line in shells), shells
 
 
 def test_a_killed_runner_leaves_nothing_running(own: Callable[..., Sshd]) -> None:
