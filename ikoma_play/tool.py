@@ -51,6 +51,9 @@ class Scope(Protocol):
     def render(self, value: Any, **extra: Any) -> Any:
         """Text with templates in it, made a value; raises TemplateFailed."""
 
+    def evaluate(self, expression: str) -> Any:
+        """The value of an expression, as `when` has them; raises TemplateFailed."""
+
     def render_file(self, path: Path, options: Mapping[str, Any], **extra: Any) -> str:
         """A template file of the runner, rendered to text; what it includes is looked for beside it first.
 
@@ -134,6 +137,7 @@ class Tool(Struct, frozen=True, dict=True):
     undo: Undo | None = None
     lasting: str = ""  # why it is not undone, where it changes something and has no `undo`
     places: tuple[str, ...] = ()  # Python names of arguments that name files of the runner, or addresses
+    expressions: tuple[str, ...] = ()  # arguments whose text is evaluated, so that it must not come from a host
     also: tuple[str, ...] = ()  # further names
 
     @property
@@ -223,6 +227,7 @@ def tool(
     undo: Undo | None = None,
     lasting: str = "",
     places: Iterable[str] = (),
+    expressions: Iterable[str] = (),
     also: Iterable[str] = (),
 ) -> Callable[[Function], Function]:
     """Declare the function a tool; it stays an ordinary function with the tool at `.tool`.
@@ -246,6 +251,7 @@ def tool(
             undo,
             lasting,
             tuple(places),
+            tuple(expressions),
             tuple(also),
         )
         return function

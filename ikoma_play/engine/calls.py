@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from ..errors import IkomaError, Interrupted, JournalError, StepError, TemplateFailed
 from ..events import Event, Memory, StepFinished, StepProgress, StepRetried, StepStarted, UndoRecorded
-from ..language.templating import Layer, Templar, Variables, has_template
+from ..language.foreign import traced
+from ..language.templating import Layer, Templar, has_template
 from ..model import EMPTY, Failure, Outcome, Progress, Retry, Status
 from ..tool import CACHEABLE, CALL, INTENDED, Undoing
 from ..transport.base import Transport
@@ -51,6 +52,7 @@ class Call:
         self._captured = False
         self._way: Transport | None = None  # what the tool was given, and what had been asked on it before
         self._before = self._trips = 0
+        self.foreign_items = True  # what it repeats over may come from a host
         self.again = False  # an earlier process had begun it, and how far it came is not known
         self.replayed = False  # given back from the journal: nobody is told of it again
         self._occurrence = ""
@@ -114,7 +116,7 @@ class Call:
         loop = self.step.loop
         assert loop is not None
         try:
-            items = loops.items_of(loop, self.templar)
+            items, self.foreign_items = traced(lambda: loops.items_of(loop, self.templar))
         except TemplateFailed:
             # What the loop needs may be missing just because the step is not to run here.
             if (refused := self._refused(self.templar, lenient=True)) is not None:
@@ -126,7 +128,7 @@ class Call:
         pause = number("pause", loop.pause, self.templar, loop.position)
         own = has_template(self.step.notify)
         self.notifying = [] if own else self.notifying
-        for item, layer in loops.layers(loop, items, extended, every):
+        for item, layer in loops.layers(loop, items, extended, every, self.foreign_items):
             if done and pause:
                 self.run.stopping.wait(pause)
             if self.run.stopping.is_set():
@@ -386,11 +388,8 @@ class Call:
 
 def templar_test(templar: Templar, conditions: Any, register: str | None, done: Done) -> bool:
     """Whether conditions hold, with the step's result under its registered name."""
-    variables = templar.variables
-    assert isinstance(variables, Variables)
-    result = done.registered()
-    named = {register: result} if register else {}
-    return Templar(variables.over(Layer(named, authored=False, foreign=True))).test(conditions)
+    named = {register: done.registered()} if register else {}
+    return Templar(templar.variables.over(Layer(named, authored=False, foreign=True))).test(conditions)
 
 
 def _of_condition(error: TemplateFailed, condition: Any) -> TemplateFailed:

@@ -66,7 +66,7 @@ class Includes:
         if loop is not None:
             known = (loop.var, loop.index_var or "", "ansible_loop_var", "ansible_index_var", "ansible_loop")
             names = {name: place[name] for name in known if name in place}
-            layers = (*layers, Layer(names, authored=False, foreign=True))
+            layers = (*layers, Layer(names, authored=False, foreign=call.foreign_items))
         if "include" in result:
             wanted: tuple[Any, ...] = ("tasks", self._path(call, str(result["include"])))
         else:

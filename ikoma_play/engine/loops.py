@@ -37,8 +37,11 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else "text" if isinstance(value, str) else f"a {type(value).__name__}"
 
 
-def layers(loop: Loop, items: list[Any], extended: bool, every: bool = True) -> Iterator[tuple[Any, Layer]]:
-    """Every item with the variables that stand for it; with `every` an extended loop holds all items too."""
+def layers(
+    loop: Loop, items: list[Any], extended: bool, every: bool = True, foreign: bool = True
+) -> Iterator[tuple[Any, Layer]]:
+    """Every item with the variables that stand for it; with `every` an extended loop holds all items too. `foreign`:
+    they may come from a host."""
     last = len(items) - 1
     for index, item in enumerate(items):
         values: dict[str, Any] = {loop.var: item, "ansible_loop_var": loop.var}
@@ -62,4 +65,4 @@ def layers(loop: Loop, items: list[Any], extended: bool, every: bool = True) -> 
             if index < last:
                 place["nextitem"] = items[index + 1]
             values["ansible_loop"] = place
-        yield item, Layer(values, authored=False, foreign=True)
+        yield item, Layer(values, authored=False, foreign=foreign)

@@ -12,7 +12,8 @@ from typing import Any
 from msgspec import Struct
 
 from ..errors import FaultsFound, StepError
-from ..language.templating import OMIT, Find, Templar, has_template
+from ..language.foreign import refused, traced
+from ..language.templating import OMIT, WORDS, Find, Templar, has_template
 from ..language.text import Revealed
 from ..model import Fault, Position, Step
 from ..tool import Tool, Toolbox
@@ -41,11 +42,22 @@ class Prepared(Struct, frozen=True):
         values: dict[str, Any] = {}
         for name, value in self.args.items():
             if name in self.templated:
-                value = without_omit(templar.render(value))
+                value = without_omit(self._rendered(name, value, templar))
                 if value is OMIT:
                     continue
             values[str(templar.render(name)) if self.tool.open and has_template(name) else name] = value
         return values
+
+    def _rendered(self, name: str, value: Any, templar: Templar) -> Any:
+        if name not in self.tool.expressions:
+            return templar.render(value)
+        if isinstance(value, list):
+            return [self._rendered(name, each, templar) for each in value]
+        given, foreign = traced(lambda: templar.render(value))
+        if foreign and any(isinstance(each, str) and each.strip().lower() not in WORDS
+                           for each in (given if isinstance(given, list) else [given])):  # fmt: skip
+            raise refused(value, f"{name} of {self.tool.name}")
+        return given
 
     def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The function's arguments. Raises StepError that names the argument and its place."""

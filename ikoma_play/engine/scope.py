@@ -48,6 +48,9 @@ class StepScope:
     def render(self, value: Any, **extra: Any) -> Any:
         return self._templar(extra).render(value)
 
+    def evaluate(self, expression: str) -> Any:
+        return self._templar({}).evaluate(expression)
+
     def render_file(self, path: Path, options: Mapping[str, Any], **extra: Any) -> str:
         return self._templar(extra).render_file(path, options)
 

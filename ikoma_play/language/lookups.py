@@ -17,11 +17,14 @@ from ..spelling import did_you_mean
 from . import left_out, lookups_files
 from . import lookups_password as lookups_password  # adds its own to the table
 from .filters import subelements
+from .foreign import meet
 from .host_patterns import choose
 from .lookup_table import Asker, named
 from .plain import flatten
 
 LOOKUPS = lookups_files.LOOKUPS
+# What they give, the playbook's authors have not written.
+OUTSIDE = frozenset(["csvfile", "file", "fileglob", "ini", "lines", "password", "pipe", "template", "unvault", "url"])
 
 
 def install(environment: Environment) -> None:
@@ -44,6 +47,8 @@ def find(templar: Asker, name: str, terms: list[Any], options: dict[str, Any]) -
     for term in terms:
         if isinstance(term, Undefined):
             term._fail_with_undefined_error()
+    if name in OUTSIDE:
+        meet()
     return LOOKUPS[name](templar, terms, options)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import TemplateFailed
 from ..model import EMPTY
+from .foreign import meet, refused, traced
 from .text import OMIT, Find, Omit, Revealed, RevealedValue, Vaulted, has_template
 
 # --- Variables -------------------------------------------------------------------------------------
@@ -53,7 +54,6 @@ class Variables(Mapping[str, Any]):
         self._downwards = layers[::-1]
         self._rendered: dict[str, tuple[Any, bool]] = {}
         self._rendering: list[str] = []
-        self.touched_foreign = False  # something from a host was looked up since this was last cleared
 
     def over(self, *layers: Layer) -> Variables:
         """These variables with further layers on top."""
@@ -62,12 +62,14 @@ class Variables(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name in self._rendered:
             value, foreign = self._rendered[name]
-            self.touched_foreign |= foreign
+            if foreign:
+                meet()
             return value
         for layer in self._downwards:
             if name in layer.values:
                 value = layer.values[name]
-                self.touched_foreign |= layer.foreign
+                if layer.foreign:
+                    meet()
                 if layer.authored and not layer.plain(name, value):
                     value = self._render(name, value)
                 if self.seen:
@@ -85,15 +87,12 @@ class Variables(Mapping[str, Any]):
                 remedy="Give one of them another name.",
                 position=getattr(value, "position", None),
             )
-        before, self.touched_foreign = self.touched_foreign, False
         self._rendering.append(name)
         try:
-            rendered = Templar(self).render(value)
-            self._rendered[name] = rendered, self.touched_foreign
+            self._rendered[name] = traced(lambda: Templar(self).render(value))
         finally:
             self._rendering.pop()
-            self.touched_foreign |= before
-        return rendered
+        return self._rendered[name][0]
 
     def __contains__(self, name: object) -> bool:
         for layer in self._downwards:  # noqa: SIM110 - asked many times a step
@@ -138,6 +137,9 @@ class Named(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(dict(self))
 
+
+# What a condition that is written as a template may come to, beside an expression.
+WORDS = {"": False, "false": False, "no": False, "none": False, "0": False, "true": True, "yes": True, "1": True}
 
 # --- Rendering -------------------------------------------------------------------------------------
 
@@ -218,21 +220,14 @@ class Templar:
         return self._test_rendered(condition)
 
     def _test_rendered(self, condition: str) -> bool:
-        self.variables.touched_foreign = False
-        value = self._rendered(condition)
+        value, foreign = traced(lambda: self._rendered(condition))
         if not isinstance(value, str):
             return bool(value)
         word = value.strip().lower()
-        if word in ("", "false", "no", "none", "0"):
-            return False
-        if word in ("true", "yes", "1"):
-            return True
-        if self.variables.touched_foreign:
-            raise TemplateFailed(
-                f"the condition {condition!r} would run text that came from a host as an expression",
-                remedy="Write the condition without {{ }}: names in it are looked up as they are.",
-                position=getattr(condition, "position", None),
-            )
+        if word in WORDS:
+            return WORDS[word]
+        if foreign:
+            raise refused(condition)
         return bool(self.evaluate(value))
 
     def _rendered(self, text: str) -> Any:

@@ -14,7 +14,7 @@ GREETING = "Hello world!"
 
 
 # What is rendered here is an expression that the caller gives: over HTTP that is for admins only.
-@tool("debug", access=Access.ADMIN, changes=False)
+@tool("debug", access=Access.ADMIN, changes=False, expressions=["var"])
 def debug(on: Transport, *, scope: Scope, msg: Any = GREETING, var: Any = None, verbosity: int = 0) -> Outcome:
     """Show a message, or the value of a variable.
 
@@ -25,16 +25,21 @@ def debug(on: Transport, *, scope: Scope, msg: Any = GREETING, var: Any = None, 
     if msg != GREETING and var is not None:
         raise StepError("debug takes msg or var, not both", remedy="Leave one of them out.")
     if verbosity > int(scope.variables.get("ansible_verbosity", 0)):
-        return Outcome(Status.SKIPPED, message=f"shown from -{'v' * verbosity} on")
+        return Outcome(Status.SKIPPED, message=f"shown with -v {verbosity} times")
     if var is None:
         return ok({"msg": msg}, message=in_words(msg))
     if not isinstance(var, str):
         return ok({str(var): var}, message=in_words(var))
-    value = scope.render("{{ (" + var + ") | default('VARIABLE IS NOT DEFINED!') }}")
+    from ...language.jinja_environment import UndefinedInValue  # with Jinja2, as late as that
+
+    try:
+        value = scope.evaluate(var)
+    except UndefinedInValue:
+        value = "VARIABLE IS NOT DEFINED!"
     return ok({var: value}, message=f"{var}: {in_words(value)}")
 
 
-@tool("assert", access=Access.ADMIN, changes=False, aliases={"msg": "fail_msg"})
+@tool("assert", access=Access.ADMIN, changes=False, aliases={"msg": "fail_msg"}, expressions=["that"])
 def assert_(
     on: Transport,
     *,
@@ -52,10 +57,7 @@ def assert_(
     quiet: say nothing about conditions that hold
     """
     for condition in that if isinstance(that, list) else [that]:
-        holds = condition
-        if isinstance(condition, str):
-            holds = bool(scope.render("{{ true if (" + condition + ") else false }}"))
-        if not holds:
+        if not (scope.evaluate(condition) if isinstance(condition, str) else condition):
             message = _joined(fail_msg) or "a condition does not hold"
             raise StepError(
                 message,

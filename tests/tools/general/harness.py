@@ -33,6 +33,9 @@ class RunScope:
     def render(self, value: Any, **extra: Any) -> Any:
         return Templar({**self.variables, **extra}).render(value)
 
+    def evaluate(self, expression: str) -> Any:
+        return Templar(self.variables).evaluate(expression)
+
     def render_file(self, path: Path, options: Mapping[str, Any], **extra: Any) -> str:
         return Templar({**self.variables, **extra}).render_file(path, options)
 
