@@ -202,9 +202,9 @@ def _remedy(value: Any, kind: Any) -> str:
         return f'YAML reads yes, no, on, off, true and false as {shown(value)}: quote it, "…", if text is meant.'
     if takes_text(kind) and isinstance(value, (int, float)):
         return f'YAML reads this as the number {value}, not as text (3.10 becomes 3.1): quote it, "…".'
-    if isinstance(value, (list, Mapping)) and any(
-        isinstance(entry, (int, float)) for entry in (value.values() if isinstance(value, Mapping) else value)
-    ):
+    entries = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    texts_wanted = any(get_origin(each) in (list, dict) and takes_text(get_args(each)[-1]) for each in members)
+    if texts_wanted and any(isinstance(entry, (int, float)) for entry in entries):
         return 'Quote numbers, "…", where text is wanted.'
     return ""
 

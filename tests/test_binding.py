@@ -94,7 +94,7 @@ def test_values_are_taken_as_ansible_takes_them(given: dict[str, Any], bound: di
         ({"state": True}, "wrong-type", ["quote it"]),
         ({"ports": ["1", "x"]}, "wrong-type", ["a list of a whole number", "[1]"]),
         ({"argv": ["a", 1]}, "wrong-type", ["[1]", "Quote numbers"]),
-        ({"env": {"A": 1}}, "wrong-type", ["a mapping of names to text"]),
+        ({"env": {"A": 1}}, "wrong-type", ["a mapping of names to text", "Quote numbers"]),
         ({"env": "A=1"}, "wrong-type", ["a mapping"]),
         ({"rules": [{"nam": "a"}]}, "wrong-type", ["a mapping with name and size"]),
         ({"dest": "a", "path": "b"}, "duplicate-argument", ["already given as 'dest'"]),
@@ -105,6 +105,10 @@ def test_what_is_wrong_is_said_in_words(given: dict[Any, Any], code: str, parts:
     assert [fault.code for fault in found] == [code], found
     said = f"{found[0].message}\n{found[0].remedy}"
     assert all(part in said for part in parts), said
+
+
+def test_a_mapping_in_the_place_of_a_number_is_no_matter_of_quotes() -> None:
+    assert faults(TUNE, {"appName": "shop", "count": {"a": 1}})[0].remedy == ""
 
 
 def test_all_faults_come_at_once() -> None:

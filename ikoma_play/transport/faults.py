@@ -57,6 +57,8 @@ def of_input(error: BaseException) -> StepError | None:
         return StepError(f"{error.pattern!r} is not a regular expression: {error}")
     if isinstance(error, OverflowError):
         return StepError(f"a number is out of range: {error}")
+    if isinstance(error, MemoryError):
+        return StepError("there is not enough memory for this")
     if isinstance(error, ValueError) and "embedded null" in str(error):
         return StepError("a zero byte cannot be part of a path or of a command")
     if isinstance(error, RuntimeError) and "home directory" in str(error):
@@ -64,6 +66,15 @@ def of_input(error: BaseException) -> StepError | None:
             "a path begins with ~ and a name that no user has", remedy="Write ./~ for a file of that name."
         )
     return None
+
+
+def not_known(kind: str, name: str) -> NotFound:
+    """`kind` is user or group."""
+    return NotFound(f"there is no {kind} {name}", remedy=f"Make the {kind} first, or name another.")
+
+
+def too_large(path: str) -> StepError:
+    return StepError(f"{path} is too large to be read at once", remedy="Use a command that works on the host.")
 
 
 def demand_replaceable(path: str, there: Stat | None) -> None:

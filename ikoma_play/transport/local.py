@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from ..errors import NotFound
 from ..model import Command, Host, Progress, Result
 from .base import Stat, Transport, ignore
 from .beside import replacement, sweep
-from .faults import NOT_THERE, demand_replaceable, told
-from .process import CHUNK, Process, cannot_start, passing_on
+from .faults import NOT_THERE, demand_replaceable, not_known, told, too_large
+from .process import CHUNK, KEPT, Process, cannot_start, passing_on
 
 
 class LocalTransport(Transport):
@@ -56,7 +55,12 @@ class LocalTransport(Transport):
 
     def read(self, path: str) -> bytes:
         with told("read", path), open(path, "rb") as file:
-            return file.read()
+            if bits.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file.read()
+            data = file.read(KEPT + 1)  # a device may have no end
+        if len(data) > KEPT:
+            raise too_large(path)
+        return data
 
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
         folder, name = os.path.split(os.path.abspath(path))
@@ -240,7 +244,7 @@ def _uid(owner: str | int) -> int:
     try:
         return pwd.getpwnam(owner).pw_uid
     except KeyError:
-        raise NotFound(f"there is no user {owner}", remedy="Make the user first, or name another.") from None
+        raise not_known("user", owner) from None
 
 
 def _gid(group: str | int) -> int:
@@ -249,7 +253,7 @@ def _gid(group: str | int) -> int:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        raise NotFound(f"there is no group {group}", remedy="Make the group first, or name another.") from None
+        raise not_known("group", group) from None
 
 
 def _keep_owner(descriptor: int, before: Stat) -> None:

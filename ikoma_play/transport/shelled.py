@@ -14,10 +14,11 @@ from typing import BinaryIO
 
 from msgspec.structs import replace
 
-from ..errors import CommandFailed, StepError
+from ..errors import StepError, last_lines
 from ..model import Command, Result
 from .base import Stat, Transport
-from .faults import NOT_REGULAR, NOT_THERE, translated
+from .faults import NOT_REGULAR, NOT_THERE, too_large, translated
+from .process import KEPT
 
 SAID = {
     "No space left on device": errno.ENOSPC,
@@ -29,6 +30,8 @@ SAID = {
     "Directory nonexistent": errno.ENOENT,  # dash, of a file it is to make
     "Not a directory": errno.ENOTDIR,
     "Is a directory": errno.EISDIR,
+    "File name too long": errno.ENAMETOOLONG,
+    "Too many levels of symbolic links": errno.ELOOP,
     "Not a regular file": NOT_REGULAR,  # our own scripts say so
 }
 
@@ -78,10 +81,10 @@ class ShelledTransport(Transport):
     """A transport whose `run` is all there is."""
 
     def read(self, path: str) -> bytes:
-        result = self._script('exec cat -- "$1"', path)
+        result = self._script('export LC_ALL=C; exec head -c "$2" -- "$1"', path, str(KEPT + 1))  # it may have no end
         self._demand("read", path, result)
         if result.dropped:
-            raise StepError(f"{path} is too large to be read at once", remedy="Use a command that works on the host.")
+            raise too_large(path)
         return result.stdout
 
     def write(self, path: str, data: bytes | BinaryIO, mode: int | None = None) -> None:
@@ -125,7 +128,7 @@ def failed(deed: str, path: str, result: Result) -> StepError:
     """The error that a program which was to do `deed` to `path` complained about."""
     number = cause(result)
     if number is None:
-        return CommandFailed(Command((deed, path)), result, f"cannot {deed} {path}")
+        return StepError(f"cannot {deed} {path}", evidence=last_lines(result))
     text = next(text for text, known in SAID.items() if known == number)
     return translated(deed, path, OSError(number, text))
 

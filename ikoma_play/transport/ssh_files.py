@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from typing import BinaryIO
 from ..model import Result
 from . import ssh_items
 from .base import Item, Put, Stat
-from .faults import NOT_THERE
+from .faults import NOT_THERE, not_known
 from .framing import INLINE, escaped
 from .shelled import OVER_FILES, WRITE, cause, stat_of
 from .ssh_glances import LOOK, STAT_FORMAT, Glance, Glances, parsed
@@ -21,6 +22,7 @@ from .ssh_scripts import ScriptedTransport
 from .ssh_send import send
 
 NOT_CHANGED = 3
+_UNKNOWN = re.compile(rb"(?:invalid|unknown) (user|group)")  # of chown: GNU, busybox
 
 # Small content comes as part of the script, as a function `content` that starts no program; a shell that
 # cannot write tells less about why than a program does. What is there already is replaced by what is on the disk; a new
@@ -216,7 +218,11 @@ class SshFiles(ScriptedTransport):
 
     def chown(self, path: str, owner: str | None = None, group: str | None = None) -> None:
         who = (owner or "") + (f":{group}" if group is not None else "")
-        self._told("change the owner of", path, 'export LC_ALL=C; exec chown -h -- "$2" "$1"', who)
+        result = self.run_script('export LC_ALL=C; exec chown -h -- "$2" "$1"', path, who)
+        if unknown := _UNKNOWN.search(result.stderr):
+            kind = unknown[1].decode()
+            raise not_known(kind, str(owner if kind == "user" else group))
+        self._demand("change the owner of", path, result)
 
     def symlink(self, target: str, path: str) -> None:
         folder, name = posixpath.split(path)

@@ -88,6 +88,16 @@ def test_a_mistake_of_ours_is_a_failure_with_its_place(tmp_path: Path) -> None:
     assert "Traceback" not in str(ran.events)
 
 
+def test_what_this_machine_cannot_hold_is_no_mistake_of_ours(tmp_path: Path) -> None:
+    for error, said in ((OverflowError("int too large"), "a number is out of range: int too large"),
+                        (MemoryError(), "there is not enough memory for this")):  # fmt: skip
+        place = tmp_path / type(error).__name__
+        place.mkdir()
+        ran = play(place, "- hosts: h1\n  tasks: [{command: 'true'}]\n", connect=lambda host, e=error: Faulty(host, e))
+        failure = ran.finished[0].outcome.failure
+        assert failure is not None and (failure.code, failure.message) == ("step-failed", said), failure
+
+
 @pytest.mark.parametrize(
     ("step", "message"),
     [
@@ -97,7 +107,6 @@ def test_a_mistake_of_ours_is_a_failure_with_its_place(tmp_path: Path) -> None:
         ({"command": {"argv": ["echo", "\0"]}}, "a zero byte cannot be part of a path or of a command"),
         ({"find": {"paths": "/tmp", "contains": "{["}}, "'{[' is not a regular expression"),
         ({"assemble": {"src": ".", "dest": "/tmp/x", "regexp": "("}}, "'(' is not a regular expression"),
-        ({"debug": {"msg": "m", "verbosity": 10**22}}, "a number is out of range"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

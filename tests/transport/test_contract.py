@@ -361,8 +361,24 @@ def test_chown_to_a_user_that_is_not_there(road: Transport, folder: Path) -> Non
     if road.dry:  # nobody is asked
         return
     road.write(f"{folder}/a", b"x")
-    with pytest.raises(StepError, match=r"no-such-user-here|change the owner|chown"):
+    with pytest.raises(StepError) as caught:
         road.chown(f"{folder}/a", "no-such-user-here")
+    assert "no-such-user-here" in f"{caught.value.message} {caught.value.evidence}", caught.value.evidence
+    with pytest.raises(StepError) as caught:
+        road.chown(f"{folder}/a", group="no-such-group")
+    assert "no-such-group" in f"{caught.value.message} {caught.value.evidence}", caught.value.evidence
+    assert "$ 'change" not in caught.value.evidence, "that is no command"
+
+
+def test_what_has_no_end_is_not_read(road: Transport, folder: Path) -> None:
+    assert road.read("/dev/null") == b""
+    with pytest.raises(StepError, match="too large to be read at once"):
+        road.read("/dev/zero")
+
+
+def test_a_name_that_is_too_long_is_told_as_that(road: Transport, folder: Path) -> None:
+    with pytest.raises(StepError, match=r"(?i)file name too long"):
+        road.write(f"{folder}/{'x' * 300}/y", b"")
 
 
 def test_upload_a_tree_once(road: Transport, folder: Path, tmp_path: Path) -> None:

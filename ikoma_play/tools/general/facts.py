@@ -99,7 +99,7 @@ def _wanted(subset: str, asked: list[str]) -> bool:
     unknown = [each for each in asked if each.lstrip("!") not in {"all", "min", *SUBSETS, *PARTS}]
     if unknown:
         raise StepError(
-            f"{unknown[0]!r} is no subset of facts", remedy=f"Use some of: all, min, {', '.join([*SUBSETS, *PARTS])}."
+            f"{unknown[0]!r} is no subset of facts", remedy=f"Use some of: all, {', '.join([*SUBSETS, *PARTS])}."
         )
     without = {PARTS.get(each[1:], each[1:]) for each in asked if each.startswith("!")}
     within = {PARTS.get(each, each) for each in asked if not each.startswith("!")}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import posixpath
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +26,7 @@ PACKED = {b"\x1f\x8b": "-z", b"BZh": "-j", b"\xfd7zXZ": "-J", b"\x28\xb5\x2f\xfd
 ZIP = b"PK"
 # What tar finds different that is not for an archive to say: who owns a file is asked for by owner and group.
 OWNERSHIP = re.compile(r": (Uid|Gid) differs$")
+_ABSENT = re.compile(r"^tar: (.+): not found in archive$", re.MULTILINE | re.IGNORECASE)
 
 
 class Archive(Struct, frozen=True):
@@ -110,12 +112,11 @@ class _Choice(Struct, frozen=True):
 
     def takes(self, name: str) -> bool:
         """Whether a member of a zip archive is among those asked for."""
-        import fnmatch
+        return not _among(self.exclude, name) and (not self.include or _among(self.include, name))
 
-        def among(patterns: tuple[str, ...]) -> bool:
-            return any(fnmatch.fnmatch(name.rstrip("/"), pattern.rstrip("/")) for pattern in patterns)
 
-        return not among(self.exclude) and (not self.include or among(self.include))
+def _among(patterns: Iterable[str], name: str) -> bool:
+    return any(fnmatch.fnmatch(name.rstrip("/"), pattern.rstrip("/")) for pattern in patterns)
 
 
 @contextmanager
@@ -136,11 +137,17 @@ def _opened(on: Transport, scope: Scope, src: str, on_host: bool) -> Iterator[Ar
     yield Archive(path_there, head)
 
 
+def _not_held(archive: Archive, wanted: str) -> NotFound:
+    return NotFound(f"{archive.name} holds no {wanted}", remedy="Check include, and what the archive holds.")
+
+
 def _untar(on: Transport, archive: Archive, dest: str, choice: _Choice) -> tuple[bool, list[Diff], list[str]]:
     """Unpack with the host's tar, where tar says that something differs."""
     listed = _tar(on, archive, ("-t",), choice, changes=False)
     if not listed.ok:
         told = listed.stderr.decode("utf-8", "replace").strip()
+        if absent := _ABSENT.search(told):
+            raise _not_held(archive, absent[1])
         raise StepError(
             f"{archive.name} is not an archive that tar can read",
             remedy="Check that the whole file is there and that it is a tar or zip archive.",
@@ -194,6 +201,9 @@ def _unzip(
     except zipfile.BadZipFile as error:
         raise StepError(f"{archive.name} is a broken zip archive: {error}", remedy="Get the whole file.") from None
     with opened:
+        for pattern in choice.include:
+            if not any(_among((pattern,), name) for name in opened.namelist()):
+                raise _not_held(archive, pattern)
         for member in opened.infolist():
             if not choice.takes(member.filename):
                 continue

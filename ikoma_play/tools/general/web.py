@@ -14,6 +14,7 @@ from ...errors import StepError, Unhealthy
 from ...model import Access, Diff, Outcome, Progress, Status, changed, ok
 from ...tool import Scope, tool
 from ...transport.base import Transport
+from ...transport.faults import demand_replaceable
 from .placing import Attributes, Mode, described, host_path, place
 from .sources import one_file
 
@@ -207,6 +208,8 @@ def get_url(
     path = host_path(on, dest)
     there = on.stat(path, follow=True)
     folder = path.endswith("/") or (there is not None and there.kind == "directory")
+    if not folder:
+        demand_replaceable(path, there)
     wanted = _wanted_digest(on, checksum, request) if checksum else None
     kept = there is not None and not folder and not force and (wanted is None or _digest(on, path, wanted) == wanted[1])
     if kept:

@@ -85,6 +85,13 @@ def test_unarchive_some_members(folders: tuple[Path, Path], kind: str) -> None:
     assert "bin/run" not in seen and "l" not in seen and seen["a"]["mode"] == "0600"
 
 
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+def test_unarchive_what_the_archive_does_not_hold(folders: tuple[Path, Path], kind: str) -> None:
+    with pytest.raises(StepError) as caught:
+        call(folders, "unarchive", src=packed(folders, kind), dest=str(folders[0]), include=["nosuch name"])
+    assert "nosuch name" in caught.value.message and "include" in caught.value.remedy, caught.value
+
+
 def test_unarchive_creates(folders: tuple[Path, Path]) -> None:
     (folders[0] / "there").write_text("")
     outcome = call(folders, "unarchive", src=packed(folders, "tar"), dest=str(folders[0]), creates="there")

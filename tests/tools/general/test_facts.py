@@ -57,8 +57,9 @@ def test_only_some() -> None:
     assert "ansible_hostname" in fewer and "ansible_memtotal_mb" not in fewer and "ansible_env" not in fewer
     assert "ansible_interfaces" in setup(gather_subset=["network"])
     assert "ansible_memtotal_mb" not in setup(gather_subset=["network"])
-    with pytest.raises(StepError, match="no subset"):
+    with pytest.raises(StepError, match="no subset") as caught:
         setup(gather_subset=["nonsense"])
+    assert caught.value.remedy.count(" min,") == 1, caught.value.remedy
 
 
 @pytest.mark.parametrize(
