@@ -1,8 +1,8 @@
-"""The runner is killed at every journal write and at random instants: what was begun is gone on with or undone, and
+"""The runner is killed at its journal's writes and at random instants: what was begun is gone on with or undone, and
 comes to what it would have come to undisturbed.
 
-IKOMA_TESTS_LONG=1 tries every point of every test, and ten times as many instants. `pytest -s` prints how many
-points were tried.
+A part of the writes is tried each time, chosen by chance: IKOMA_TESTS_SEED chooses the same again. IKOMA_TESTS_LONG=1
+tries every one, and many more instants. `pytest -s` prints how many were tried.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import json
 import random
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.parts.chance import LONG
+from tests.parts.chance import LONG, some
 from tests.parts.crashing import Died, Nursery, nursery
 from tests.parts.sandbox import Sandbox, sandbox
 
 __all__ = ["sandbox"]
 
-INSTANTS = 200 if LONG else 20
+INSTANTS = 200 if LONG else 12
 
 # Steps of every kind. Each leaves a file by its own work, so that a second time changes nothing more, and a line in
 # `log`, so that it is seen how often it ran; handlers take the files away again.
@@ -149,18 +149,13 @@ def points(writes: int) -> list[tuple[int, str]]:
     return [(number, when) for number in range(1, writes + 1) for when in ("before", "after")]
 
 
-def some(points: Sequence[Any], most: int) -> Sequence[Any]:
-    """At most so many of the points, spread evenly; all of them where there is time."""
-    return points if LONG or len(points) <= most else [points[len(points) * place // most] for place in range(most)]
-
-
 def test_a_run_killed_at_any_write_goes_on_to_the_same_end(
     ikoma: Nursery, tmp_path: Path, journal: dict[str, str]
 ) -> None:
     whole = Trial(ikoma, tmp_path / "whole", journal)
     writes = whole("run", "p.yml", expect=0).writes
     assert whole.files["end"] == "87 xy True b\n" and not whole.repeated()
-    chosen = some(points(writes), 6 if journal else 40)
+    chosen = some(points(writes), 6 if journal else 20)
     for number, when in chosen:
         trial = Trial(ikoma, tmp_path / f"{number}-{when}", journal)
         assert trial("run", "p.yml", at=(number, when)).killed
@@ -203,7 +198,7 @@ def test_a_run_killed_at_any_write_is_undone(ikoma: Nursery, tmp_path: Path, jou
     writes = whole("run", "p.yml", expect=0).writes
     undone = whole.again("rollback", expect=0)
     assert whole.files == {} and whole.steps[0] == ("undone",)
-    chosen = some(points(writes), 6 if journal else 15)
+    chosen = some(points(writes), 6 if journal else 12)
     for number, when in chosen:
         trial = Trial(ikoma, tmp_path / f"{number}-{when}", journal)
         assert trial("run", "p.yml", at=(number, when)).killed

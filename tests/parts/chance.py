@@ -14,7 +14,12 @@ LONG = bool(os.environ.get("IKOMA_TESTS_LONG"))
 SEED = os.environ.setdefault("IKOMA_TESTS_SEED", secrets.token_hex(4))
 
 
-def half(of: Sequence[T]) -> list[T]:
-    """One half of them (the larger one), in their order, chosen by chance. IKOMA_TESTS_SEED chooses the same again."""
-    many = len(of) if LONG else (len(of) + 1) // 2
+def some(of: Sequence[T], most: int) -> list[T]:
+    """At most so many of them, in their order, chosen by chance. IKOMA_TESTS_SEED chooses the same again."""
+    many = len(of) if LONG else min(most, len(of))
     return [of[place] for place in sorted(random.Random(SEED).sample(range(len(of)), many))]
+
+
+def half(of: Sequence[T]) -> list[T]:
+    """One half of them (the larger one)."""
+    return some(of, (len(of) + 1) // 2)
