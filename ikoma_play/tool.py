@@ -48,9 +48,6 @@ class Scope(Protocol):
     mark: str  # names this step of this run, also when the run is resumed
     again: bool  # it was begun before, and how far it came is not known
 
-    def render(self, value: Any, **extra: Any) -> Any:
-        """Text with templates in it, made a value; raises TemplateFailed."""
-
     def evaluate(self, expression: str) -> Any:
         """The value of an expression, as `when` has them; raises TemplateFailed."""
 

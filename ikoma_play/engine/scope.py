@@ -45,9 +45,6 @@ class StepScope:
         self._decided = decided
         self.undoing = replace(undoing, keep_secret=self.keep_secret)
 
-    def render(self, value: Any, **extra: Any) -> Any:
-        return self._templar(extra).render(value)
-
     def evaluate(self, expression: str) -> Any:
         return self._templar({}).evaluate(expression)
 

@@ -1,5 +1,5 @@
-"""Whether what was looked up came from a host, or from a program, a file or a page by a lookup: no text of such
-origin is ever taken for an expression, which could run anything here."""
+"""Whether what was looked up came from a host, from a client of the server, or from a program, a file or a page by a
+lookup: no text of such origin is ever taken for an expression, which could run anything here."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def traced(work: Callable[[], T]) -> tuple[T, bool]:
 def refused(written: Any, what: str = "the condition") -> TemplateFailed:
     """Why text that a template gave is not taken for an expression."""
     return TemplateFailed(
-        f"{what} {written!r} would run text that came from a host or by a lookup as an expression",
+        f"{what} {written!r} would run text that came from a host, a client or a lookup as an expression",
         remedy="Write it without {{ }}: names in it are looked up as they are.",
         position=getattr(written, "position", None),
     )

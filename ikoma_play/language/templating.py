@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import TemplateFailed
 from ..model import EMPTY
 from .foreign import meet, refused, traced
-from .text import OMIT, Find, Omit, Revealed, RevealedValue, Vaulted, has_template
+from .text import OMIT, Find, Omit, Revealed, RevealedValue, Vaulted, has_template, is_unsafe
 
 # --- Variables -------------------------------------------------------------------------------------
 
@@ -26,20 +26,20 @@ class Layer:
 
     `foreign` ones come from a host: no text of theirs is ever taken for an expression."""
 
-    __slots__ = ("_plain", "authored", "foreign", "values")
+    __slots__ = ("_judged", "authored", "foreign", "values")
 
     def __init__(self, values: Mapping[str, Any], authored: bool = True, foreign: bool = False) -> None:
         self.values = values
         self.authored = authored
         self.foreign = foreign
-        self._plain: dict[str, tuple[Any, bool]] = {}
+        self._judged: dict[str, tuple[Any, bool, bool]] = {}
 
-    def plain(self, name: str, value: Any) -> bool:
-        """Whether the value needs no rendering; worked out once."""
-        known = self._plain.get(name)
+    def judged(self, name: str, value: Any) -> tuple[Any, bool, bool]:
+        """The value, whether something is to be rendered in it, and whether it has `!unsafe` text; worked out once."""
+        known = self._judged.get(name)
         if known is None or known[0] is not value:
-            known = self._plain[name] = (value, not has_template(value))
-        return known[1]
+            known = self._judged[name] = (value, has_template(value), is_unsafe(value))
+        return known
 
 
 class Variables(Mapping[str, Any]):
@@ -70,8 +70,12 @@ class Variables(Mapping[str, Any]):
                 value = layer.values[name]
                 if layer.foreign:
                     meet()
-                if layer.authored and not layer.plain(name, value):
-                    value = self._render(name, value)
+                if layer.authored:
+                    _, to_render, unsafe = layer.judged(name, value)
+                    if unsafe:
+                        meet()
+                    if to_render:
+                        value = self._render(name, value)
                 if self.seen:
                     self.seen(name, value)
                 return value

@@ -107,6 +107,15 @@ def has_template(value: Any) -> bool:
     return isinstance(value, Vaulted)
 
 
+def is_unsafe(value: Any) -> bool:
+    """Whether text that is never a template is in a value: what a client of the server sent, or `!unsafe`."""
+    if isinstance(value, Mapping):
+        return any(map(is_unsafe, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(is_unsafe, value))
+    return isinstance(value, Unsafe)
+
+
 def text_at(value: str, position: Position | None) -> str:
     """`value` with a position; without one it stays plain."""
     if position is None:

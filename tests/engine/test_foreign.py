@@ -1,4 +1,4 @@
-"""Text that came from a host, or by a lookup, is never taken for an expression: it could run anything on the runner."""
+"""Text of a host, of a client or by a lookup is never taken for an expression: it could run anything on the runner."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ WAYS: list[dict[str, Any]] = [
     {"command": "true", "when": "{{ lookup('file', 'said') }}"},
     {"command": "true", "when": "{{ lookup('pipe', 'cat said') }}"},
     {"command": "true", "changed_when": "{{ r.stdout }}"},
+    {"command": "true", "when": "{{ sent }}"},
+    {"command": "true", "when": "{{ nested.text }}"},
+    {"assert": {"that": "{{ by_way }}"}},
     {"command": "true", "failed_when": "{{ r.stdout }}"},
     {"command": "true", "register": "u", "until": "{{ r.stdout }}", "retries": 1, "delay": 0},
 ]
@@ -37,18 +40,19 @@ WAYS: list[dict[str, Any]] = [
 def run(folder: Path, *steps: dict[str, Any]) -> Finished:
     (folder / "said").write_text(SAID)
     (folder / "hosts.yml").write_text("all: {hosts: {here: {ansible_connection: local}}}")
-    names = {"through": "{{ r.stdout }}", "deep": f"{{{{ {THERE} }}}}"}
+    (folder / "sent.yml").write_text(f'sent: !unsafe "{SAID}"\nnested: {{text: !unsafe "{SAID}"}}\n')
+    names = {"by_way": "{{ nested.text }}", "through": "{{ r.stdout }}", "deep": f"{{{{ {THERE} }}}}"}
     first = {"command": "cat said", "args": {"chdir": str(folder)}, "register": "r"}
     play = {"hosts": "all", "gather_facts": False, "vars": names, "tasks": [first, *steps]}
     (folder / "p.yml").write_text(json.dumps([play]))
-    return Ikoma(folder)("run", "p.yml", "-i", "hosts.yml", "--json", expect=None)
+    return Ikoma(folder)("run", "p.yml", "-i", "hosts.yml", "-e", "@sent.yml", "--json", expect=None)
 
 
 @pytest.mark.parametrize("way", WAYS, ids=json.dumps)
 def test_it_is_refused(tmp_path: Path, way: dict[str, Any]) -> None:
     done = run(tmp_path, way)
     assert not (tmp_path / "reached").exists(), f"the runner ran what the host said\n{done}"
-    assert done.code == 2 and "would run text that came from a host or by a lookup" in done.text, done
+    assert done.code == 2 and "would run text that came from a host, a client or a lookup" in done.text, done
 
 
 def test_what_the_playbook_says_of_it_is_no_text_of_the_host(tmp_path: Path) -> None:

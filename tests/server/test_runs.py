@@ -39,6 +39,14 @@ QUICK = """\
   steps:
     - debug: {msg: "{{ said }}"}
 """
+JUDGES = """\
+- hosts: all
+  gather_facts: false
+  vars: {ikoma_role: observer, said: 'true'}
+  steps:
+    - debug: {msg: "judged"}
+      when: "{{ said }}"
+"""
 ADMIN = "- hosts: all\n  gather_facts: false\n  steps:\n    - command: id\n"
 FAULTY = "- hosts: all\n  steps:\n    - comand: id\n"
 
@@ -53,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def write_playbooks(folder: Path) -> None:
     (folder / "playbooks").mkdir()
-    for name, text in (("slow", SLOW), ("quick", QUICK), ("admin", ADMIN), ("faulty", FAULTY)):
+    for name, text in (("slow", SLOW), ("quick", QUICK), ("judges", JUDGES), ("admin", ADMIN), ("faulty", FAULTY)):
         (folder / f"playbooks/{name}.yml").write_text(text)
 
 
@@ -189,6 +197,13 @@ def test_what_is_refused_starts_nothing(server: Service, body: Any, role: str, s
     assert len(get(server, "/runs?most=500").data["runs"]) == before
     line = server.audited()[-1]
     assert (line["capability"], line["result"]) == ("runs.start", "error")
+
+
+def test_what_a_client_sends_is_no_expression(server: Service, tmp_path: Path) -> None:
+    for said, ends in (("false", "done"), (f"lookup('pipe', 'touch {tmp_path}/reached') == ''", "failed")):
+        run = post(server, "/runs", {"playbook": "judges", "variables": {"said": said}}).data["run"]
+        server.until(lambda run=run, ends=ends: state(server, run) == ends)  # type: ignore[misc]
+    assert not (tmp_path / "reached").exists(), "the server ran what a client sent"
 
 
 def test_a_limited_key_sees_and_starts_its_own_only(server: Service, tmp_path: Path) -> None:

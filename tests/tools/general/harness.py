@@ -30,9 +30,6 @@ class RunScope:
     diff: bool = True
     secrets: list[str] = field(default_factory=list)
 
-    def render(self, value: Any, **extra: Any) -> Any:
-        return Templar({**self.variables, **extra}).render(value)
-
     def evaluate(self, expression: str) -> Any:
         return Templar(self.variables).evaluate(expression)
 
