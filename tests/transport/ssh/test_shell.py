@@ -265,7 +265,8 @@ def test_what_is_left_behind_does_not_speak_into_the_next_command(on: SshTranspo
 
 
 def test_a_daemon_that_lets_go_of_everything_costs_no_shell(on: SshTransport) -> None:
-    first = on.run(sh("setsid sleep 15 > /dev/null 2>&1 < /dev/null 9>&- & echo $PPID $!"))
+    let_go = "while [ -e /proc/$!/fd/9 ]; do sleep 0.01; done"  # a busy host takes a moment for it
+    first = on.run(sh(f"setsid sleep 15 > /dev/null 2>&1 < /dev/null 9>&- & {let_go}; echo $PPID $!"))
     shell, pid = first.text.split()
     try:
         assert on.run(sh("echo $PPID")).text == shell
