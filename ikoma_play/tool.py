@@ -134,7 +134,7 @@ class Tool(Struct, frozen=True, dict=True):
     undo: Undo | None = None
     lasting: str = ""  # why it is not undone, where it changes something and has no `undo`
     places: tuple[str, ...] = ()  # Python names of arguments that name files of the runner, or addresses
-    expressions: tuple[str, ...] = ()  # arguments whose text is evaluated, so that it must not come from a host
+    expressions: tuple[str, ...] = ()  # Python names of arguments whose text is evaluated: it must not be foreign
     also: tuple[str, ...] = ()  # further names
 
     @property
@@ -162,6 +162,10 @@ class Tool(Struct, frozen=True, dict=True):
         for alias, name in self.aliases.items():
             names.setdefault(alias, by_python[name])
         return names
+
+    def evaluates(self, wire: str) -> bool:
+        """Whether the text of the argument of this name, which may be an alias, is taken for an expression."""
+        return bool(self.expressions) and wire in self.named and self.named[wire].name in self.expressions
 
     def twice(self, arguments: Mapping[str, Any]) -> bool:
         """Whether a call with these arguments may be made a second time unasked."""
@@ -230,8 +234,8 @@ def tool(
     """Declare the function a tool; it stays an ordinary function with the tool at `.tool`.
 
     A platform tool that changes something says how it is undone (`undo`), or why it is not (`lasting`). `places` are
-    arguments by which a caller could have the runner read files or reach addresses that are not the application's;
-    `also` are further names of the same tool."""
+    arguments by which a caller could have the runner read files or reach addresses that are not the application's,
+    `expressions` such whose text is evaluated; `also` are further names of the same tool."""
 
     def declare(function: Function) -> Function:
         function.tool = Tool(  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ..errors import FaultsFound, StepError
 from ..language.foreign import refused, traced
-from ..language.templating import OMIT, WORDS, Find, Templar, has_template
+from ..language.templating import OMIT, Find, Templar, has_template, truth_in
 from ..language.text import Revealed
 from ..model import Fault, Position, Step
 from ..tool import Tool, Toolbox
@@ -49,13 +49,13 @@ class Prepared(Struct, frozen=True):
         return values
 
     def _rendered(self, name: str, value: Any, templar: Templar) -> Any:
-        if name not in self.tool.expressions:
+        if not self.tool.evaluates(name):
             return templar.render(value)
         if isinstance(value, list):
             return [self._rendered(name, each, templar) for each in value]
         given, foreign = traced(lambda: templar.render(value))
-        if foreign and any(isinstance(each, str) and each.strip().lower() not in WORDS
-                           for each in (given if isinstance(given, list) else [given])):  # fmt: skip
+        texts = [each for each in (given if isinstance(given, list) else [given]) if isinstance(each, str)]
+        if foreign and any(truth_in(text) is None for text in texts):
             raise refused(value, f"{name} of {self.tool.name}")
         return given
 

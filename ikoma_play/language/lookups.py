@@ -23,8 +23,11 @@ from .lookup_table import Asker, named
 from .plain import flatten
 
 LOOKUPS = lookups_files.LOOKUPS
-# What they give, the playbook's authors have not written.
-OUTSIDE = frozenset(["csvfile", "file", "fileglob", "ini", "lines", "password", "pipe", "template", "unvault", "url"])
+# They give what the playbook, the inventory and the runner's settings say; what any other gives is foreign.
+OWN = frozenset(
+    ["cartesian", "config", "dict", "env", "first_found", "flattened", "indexed_items", "inventory_hostnames", "items",
+     "list", "nested", "random_choice", "sequence", "subelements", "together", "varnames", "vars"]
+)  # fmt: skip
 
 
 def install(environment: Environment) -> None:
@@ -47,7 +50,7 @@ def find(templar: Asker, name: str, terms: list[Any], options: dict[str, Any]) -
     for term in terms:
         if isinstance(term, Undefined):
             term._fail_with_undefined_error()
-    if name in OUTSIDE:
+    if name not in OWN:
         meet()
     return LOOKUPS[name](templar, terms, options)
 

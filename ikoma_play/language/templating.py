@@ -142,8 +142,13 @@ class Named(Mapping[str, Any]):
         return repr(dict(self))
 
 
-# What a condition that is written as a template may come to, beside an expression.
-WORDS = {"": False, "false": False, "no": False, "none": False, "0": False, "true": True, "yes": True, "1": True}
+_WORDS = {"": False, "false": False, "no": False, "none": False, "0": False, "true": True, "yes": True, "1": True}
+
+
+def truth_in(text: str) -> bool | None:
+    """What a condition's template means that came to such a word; None for any other text, which is an expression."""
+    return _WORDS.get(text.strip().lower())
+
 
 # --- Rendering -------------------------------------------------------------------------------------
 
@@ -227,9 +232,9 @@ class Templar:
         value, foreign = traced(lambda: self._rendered(condition))
         if not isinstance(value, str):
             return bool(value)
-        word = value.strip().lower()
-        if word in WORDS:
-            return WORDS[word]
+        holds = truth_in(value)
+        if holds is not None:
+            return holds
         if foreign:
             raise refused(condition)
         return bool(self.evaluate(value))

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from ikoma_play.model import Access, Outcome, ok
+from ikoma_play.tool import Tool, tool
+from ikoma_play.transport.base import Transport
 from tests.parts.command import Finished, Ikoma
 
 # What a host that somebody else controls might print.
@@ -26,6 +29,7 @@ WAYS: list[dict[str, Any]] = [
     {"command": "true", "when": "{{ item }}", "loop": ["{{ r.stdout }}"]},
     {"command": "true", "when": "{{ item }}", "loop": [f"{{{{ {THERE} }}}}"]},
     {"command": "true", "when": "{{ item }}", "with_lines": ["cat said"]},
+    {"include_tasks": "inner.yml", "loop": ["{{ r.stdout }}"]},
     {"command": "true", "when": "{{ lookup('file', 'said') }}"},
     {"command": "true", "when": "{{ lookup('pipe', 'cat said') }}"},
     {"command": "true", "changed_when": "{{ r.stdout }}"},
@@ -39,9 +43,15 @@ WAYS: list[dict[str, Any]] = [
 
 def run(folder: Path, *steps: dict[str, Any]) -> Finished:
     (folder / "said").write_text(SAID)
+    (folder / "inner.yml").write_text('[{"command": "true", "when": "{{ item }}"}]')
     (folder / "hosts.yml").write_text("all: {hosts: {here: {ansible_connection: local}}}")
     (folder / "sent.yml").write_text(f'sent: !unsafe "{SAID}"\nnested: {{text: !unsafe "{SAID}"}}\n')
-    names = {"by_way": "{{ nested.text }}", "through": "{{ r.stdout }}", "deep": f"{{{{ {THERE} }}}}"}
+    names = {
+        "broken": "ftp://x",
+        "by_way": "{{ nested.text }}",
+        "through": "{{ r.stdout }}",
+        "deep": f"{{{{ {THERE} }}}}",
+    }
     first = {"command": "cat said", "args": {"chdir": str(folder)}, "register": "r"}
     play = {"hosts": "all", "gather_facts": False, "vars": names, "tasks": [first, *steps]}
     (folder / "p.yml").write_text(json.dumps([play]))
@@ -61,8 +71,35 @@ def test_what_the_playbook_says_of_it_is_no_text_of_the_host(tmp_path: Path) -> 
         {"assert": {"that": ["{{ r is success }}", "r.rc == 0", "{{ item }} is defined", "{{ r.rc == 0 }}"]},
          "loop": ["r", "through"]},
         {"debug": {"var": "{{ item }}"}, "loop": ["r.rc"]},
+        {"include_tasks": "inner.yml", "loop": ["r.rc == 0"]},
         {"command": "true", "when": ["{{ item }}", "{{ r is changed }}", "r.stdout is search('lookup')"],
          "loop": ["r.rc == 0"]},
     ]  # fmt: skip
     done = run(tmp_path, *own)
     assert done.code == 0 and done.recap["here"]["skipped"] == 0, done
+
+
+def test_an_expression_is_one_under_each_name_of_its_argument() -> None:
+    """Also under an alias, whose text is not to get past."""
+
+    @tool("weigh", access=Access.ADMIN, changes=False, expressions=["weight"], aliases={"kg": "weight"})
+    def weigh(on: Transport, *, weight: str, name: str = "") -> Outcome:
+        """Weigh.
+
+        weight: an expression
+        name: none
+        """
+        return ok()
+
+    found: Tool = weigh.tool  # type: ignore[attr-defined]
+    assert [each for each in ("weight", "kg", "name", "nosuch") if found.evaluates(each)] == ["weight", "kg"]
+
+
+def test_a_condition_that_is_none_is_shown_as_it_is_written(tmp_path: Path) -> None:
+    failed = run(tmp_path, {"assert": {"that": "{{ broken }}"}}).events[-2]["outcome"]["failure"]
+    assert (failed["message"], failed["evidence"]) == ("unexpected ':'", "ftp://x"), failed
+
+
+def test_what_is_shown_more_talkative_only_is_skipped(tmp_path: Path) -> None:
+    done = run(tmp_path, {"debug": {"msg": "m", "verbosity": 10**12}})
+    assert done.code == 0 and done.recap["here"]["skipped"] == 1, done

@@ -13,7 +13,7 @@ from ...transport.base import Transport
 GREETING = "Hello world!"
 
 
-# What is rendered here is an expression that the caller gives: over HTTP that is for admins only.
+# What is evaluated here is an expression that the caller gives: over HTTP that is for admins only.
 @tool("debug", access=Access.ADMIN, changes=False, expressions=["var"])
 def debug(on: Transport, *, scope: Scope, msg: Any = GREETING, var: Any = None, verbosity: int = 0) -> Outcome:
     """Show a message, or the value of a variable.
