@@ -89,8 +89,8 @@ def _mail(addresses: tuple[str, ...], message: Message, smtp: Mapping[str, Any])
             server.send_message(mail)
     except smtplib.SMTPAuthenticationError as error:
         raise LoginRefused(
-            f"the mail server {host}:{port} refuses the login of {smtp['user']}: {_smtp_said(error)}",
-            remedy="Correct user and password in ikoma_smtp.",
+            f"the mail server {host}:{port} refuses the login that ikoma_smtp names, {smtp['user']}: "
+            f"{_smtp_said(error)}"
         ) from None
     except (OSError, smtplib.SMTPException) as error:
         kind = StepError if isinstance(error, (smtplib.SMTPDataError, smtplib.SMTPRecipientsRefused)) else Unavailable

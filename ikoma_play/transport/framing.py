@@ -30,7 +30,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # is no output of a command: its standard error goes nowhere, and the commands' is descriptor 6. A guard
 # watches the SSH server's process of this connection: when that is no more (the runner was killed, the
 # network cut), what still runs here is ended; it goes when the shell does. Where it can it waits for a pipe that
-# nobody writes to, which needs no program.
+# nobody writes to, which needs no program. Each program is in a process group of its own: by setsid (ikoma_s), or by
+# job control where the shell has that without a terminal, which starts no program (ikoma_b, ikoma_run).
 PRELUDE = """\
 ikoma_s=; for ikoma_t in /usr/bin /bin /usr/local/bin /usr/sbin; do
 if [ -x "$ikoma_t/setsid" ]; then ikoma_s=$ikoma_t/setsid; break; fi; done

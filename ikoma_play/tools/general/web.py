@@ -209,7 +209,7 @@ def get_url(
     there = on.stat(path, follow=True)
     folder = path.endswith("/") or (there is not None and there.kind == "directory")
     if not folder:
-        demand_replaceable(path, there)
+        demand_replaceable(path, there)  # before it is read, to be compared
     wanted = _wanted_digest(on, checksum, request) if checksum else None
     kept = there is not None and not folder and not force and (wanted is None or _digest(on, path, wanted) == wanted[1])
     if kept:

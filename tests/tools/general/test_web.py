@@ -273,6 +273,12 @@ def test_arguments_are_checked_first(tmp_path: Path) -> None:
 # --- get_url ---------------------------------------------------------------------------------------
 
 
+def test_get_url_reads_no_device(tmp_path: Path) -> None:
+    """One that has no end would be read for ever, to be compared."""
+    with pytest.raises(StepError, match="not a regular file"):
+        get_url(tmp_path, url="http://127.0.0.1:1/x", dest="/dev/zero", checksum=f"sha256:{'0' * 64}")
+
+
 def test_a_download(web: str, tmp_path: Path) -> None:
     on = LocalTransport(Host("here"))
     told: list[Progress] = []
