@@ -11,7 +11,7 @@ import json
 import random
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +119,6 @@ class Trial:
     def again(self, what: str, **more: Any) -> Died:
         return self("runs", what, "--retry-unfinished", **more)
 
-    def dies(self, *words: str, at: tuple[int, str], ends: int = 0) -> bool:
-        """Whether it is killed at this write; hosts' notes may go together, so that it has fewer of them this time."""
-        died = self(*words, at=at)
-        assert died.killed or died.code == ends, died.text
-        return died.killed
-
     @property
     def begun(self) -> bool:
         """Whether the journal knows of a run here."""
@@ -155,21 +149,35 @@ def points(writes: int) -> list[tuple[int, str]]:
     return [(number, when) for number in range(1, writes + 1) for when in ("before", "after")]
 
 
+def killed(
+    trials: Callable[[str], Trial], chosen: Sequence[tuple[int, str]], *words: str, ends: int = 0
+) -> Iterator[tuple[Trial, str]]:
+    """The trials in which this command was killed at one of these writes, and when that was. Hosts' notes may go
+    together, so that some have fewer writes this time and come to their end; no more than every second one may."""
+    deaths = 0
+    for number, when in chosen:
+        trial = trials(f"{number}-{when}")
+        died = trial(*words, at=(number, when))
+        assert died.killed or died.code == ends, died.text
+        if died.killed:
+            deaths += 1
+            yield trial, f"{' '.join(words[:2])} killed {when} write {number}"
+    assert deaths > len(chosen) / 2, "so few were killed that nothing is proven"
+    print(f"\n{deaths} points at the journal's writes: none lost")
+
+
 def test_a_run_killed_at_any_write_goes_on_to_the_same_end(
     ikoma: Nursery, tmp_path: Path, journal: dict[str, str]
 ) -> None:
     whole = Trial(ikoma, tmp_path / "whole", journal)
     writes = whole("run", "p.yml", expect=0).writes
     assert whole.files["end"] == "87 xy True b\n" and not whole.repeated()
-    chosen = some(points(writes), 6 if journal else 20)
-    killed = 0
-    for number, when in chosen:
-        trial = Trial(ikoma, tmp_path / f"{number}-{when}", journal)
-        if trial.dies("run", "p.yml", at=(number, when)):
-            killed += 1
-            same(whole, trial, goes_on(trial), f"killed {when} write {number}")
-    assert killed > len(chosen) / 2
-    print(f"\n{killed} of {2 * writes} points at the journal's writes: none lost")
+
+    def trials(name: str) -> Trial:
+        return Trial(ikoma, tmp_path / name, journal)
+
+    for trial, what in killed(trials, some(points(writes), 6 if journal else 20), "run", "p.yml"):
+        same(whole, trial, goes_on(trial), what)
 
 
 def goes_on(trial: Trial) -> Died:
@@ -192,14 +200,14 @@ def test_a_run_killed_at_any_instant_goes_on_to_the_same_end(
 ) -> None:
     whole = Trial(ikoma, tmp_path / "whole", journal)
     seconds = whole("run", "p.yml", expect=0).seconds
-    killed = 0
+    deaths = 0
     for number in range(INSTANTS if not journal else INSTANTS // 4):
         trial = Trial(ikoma, tmp_path / str(number), journal)
         instant = random.uniform(0, seconds)
-        killed += trial("run", "p.yml", after=instant).killed
+        deaths += trial("run", "p.yml", after=instant).killed
         same(whole, trial, goes_on(trial), f"killed after {instant:.4f} s")
-    assert killed > 0
-    print(f"\n{killed} runs killed at random instants: none lost")
+    assert deaths > 0
+    print(f"\n{deaths} runs killed at random instants: none lost")
 
 
 def test_a_run_killed_at_any_write_is_undone(ikoma: Nursery, tmp_path: Path, journal: dict[str, str]) -> None:
@@ -207,27 +215,26 @@ def test_a_run_killed_at_any_write_is_undone(ikoma: Nursery, tmp_path: Path, jou
     writes = whole("run", "p.yml", expect=0).writes
     undone = whole.again("rollback", expect=0)
     assert whole.files == {} and whole.steps[0] == ("undone",)
-    chosen = some(points(writes), 6 if journal else 12)
-    killed = 0
-    for number, when in chosen:
-        trial = Trial(ikoma, tmp_path / f"{number}-{when}", journal)
-        if not trial.dies("run", "p.yml", at=(number, when)):
-            continue
-        killed += 1
+
+    def trials(name: str) -> Trial:
+        return Trial(ikoma, tmp_path / name, journal)
+
+    for trial, what in killed(trials, some(points(writes), 6 if journal else 12), "run", "p.yml"):
         if trial.begun:
             done = trial.again("rollback")
-            assert done.code == 0, f"killed {when} write {number}\n{done.text}"
-        assert trial.files == {}, f"killed {when} write {number}"
-    assert killed > len(chosen) / 2
-    print(f"\n{killed} points: each undone")
-    for number, when in some(points(undone.writes), 6):
-        trial = Trial(ikoma, tmp_path / f"undo-{number}-{when}", journal)
+            assert done.code == 0, f"{what}\n{done.text}"
+        assert trial.files == {}, what
+
+    def ran(name: str) -> Trial:
+        trial = trials(f"undo-{name}")
         trial("run", "p.yml", expect=0)
-        if not trial.dies("runs", "rollback", "--retry-unfinished", at=(number, when)):
-            continue
+        return trial
+
+    rollback = ("runs", "rollback", "--retry-unfinished")
+    for trial, what in killed(ran, some(points(undone.writes), 6), *rollback):
         done = trial.again("rollback")
-        assert done.code == 0 or "is undone already" in done.text, f"killed {when} write {number}\n{done.text}"
-        assert trial.files == {} and trial.steps == whole.steps, f"killed {when} write {number} of the rollback"
+        assert done.code == 0 or "is undone already" in done.text, f"{what}\n{done.text}"
+        assert trial.files == {} and trial.steps == whole.steps, what
 
 
 def test_a_failing_run_killed_at_any_write_is_rolled_back_all_the_same(
@@ -237,15 +244,11 @@ def test_a_failing_run_killed_at_any_write_is_rolled_back_all_the_same(
     writes = whole("run", "p.yml", expect=3).writes
     first = writes // 2  # what comes before has been tried
     chosen = some([point for point in points(writes) if point[0] >= first], 6 if journal else 12)
-    killed = 0
-    for number, when in chosen:
-        trial = Trial(ikoma, tmp_path / f"{number}-{when}", journal, broken=True)
-        if not trial.dies("run", "p.yml", at=(number, when), ends=3):
-            continue
-        killed += 1
+
+    def trials(name: str) -> Trial:
+        return Trial(ikoma, tmp_path / name, journal, broken=True)
+
+    for trial, what in killed(trials, chosen, "run", "p.yml", ends=3):
         done = trial.again("resume")
-        what = f"killed {when} write {number}\n{done.text}"
-        assert done.code == 3 or "was rolled back" in done.text, what
-        assert trial.files == whole.files and trial.steps == whole.steps, what
-    assert killed > len(chosen) / 2
-    print(f"\n{killed} points: each rolled back")
+        assert done.code == 3 or "was rolled back" in done.text, f"{what}\n{done.text}"
+        assert trial.files == whole.files and trial.steps == whole.steps, f"{what}\n{done.text}"
