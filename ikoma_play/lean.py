@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from typing import Any
 
 
 class without:
@@ -19,3 +21,27 @@ class without:
     def __exit__(self, *_: object) -> None:
         if self._hidden:
             del sys.modules[self._name]
+
+
+class late_patterns:
+    """A context in which a regular expression is compiled when it is first used: a library may have many that are
+    never asked for here, and compiling them takes longer than loading the rest of it."""
+
+    def __enter__(self) -> None:
+        self._compile = re.compile
+        re.compile = LatePattern  # type: ignore[assignment]
+
+    def __exit__(self, *_: object) -> None:
+        re.compile = self._compile
+
+
+class LatePattern:
+    """Behaves as the pattern it stands for."""
+
+    def __init__(self, pattern: Any, flags: int = 0) -> None:
+        self._made_of = pattern, flags
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(re.compile(*self._made_of), name)
+        setattr(self, name, found)
+        return found

@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import yaml
-
 from ..model import Position
 from .faults import Faults, shown_path
+from .lean_yaml import yaml
 from .scalars import TAGGED, plain
 from .text import Entries, Items, Revealed, Text, Unsafe, Vaulted
 from .yaml_remedies import syntax_fault

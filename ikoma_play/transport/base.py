@@ -6,7 +6,6 @@ Paths are absolute, or relative to the working directory of the connection. Ever
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 from abc import ABC, abstractmethod
@@ -60,6 +59,8 @@ class Item(Struct, frozen=True):
 
     @property
     def sha256(self) -> str:
+        import hashlib  # takes its time to load
+
         if isinstance(self.content, Path):
             with self.content.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()

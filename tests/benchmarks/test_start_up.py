@@ -54,6 +54,12 @@ def test_a_run_on_this_machine_loads_little(tmp_path: Path) -> None:
     assert not unwanted, f"a run of one command loads {sorted(unwanted)}"
 
 
+def test_checking_one_command_loads_little(tmp_path: Path) -> None:
+    (tmp_path / "p.yml").write_text("[{hosts: all, tasks: [{command: echo 1}]}]\n")
+    unwanted = loaded(["check", "p.yml"], tmp_path) & (HEAVY | SELDOM_USED | {"jinja2", "hashlib", "socket"})
+    assert not unwanted, f"checking one command loads {sorted(unwanted)}"
+
+
 def loaded(command: list[str], folder: Path) -> set[str]:
     """The packages that Python has when the command has ended."""
     script = (

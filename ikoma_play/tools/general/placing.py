@@ -6,7 +6,6 @@ asks for check mode.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 import shlex
@@ -250,6 +249,8 @@ def _shown(content: bytes | None) -> str:
             return content.decode()
         except UnicodeDecodeError:
             pass
+    import hashlib  # takes its time to load
+
     kind = "bytes" if len(content) > SHOWN else "bytes, not text"
     return f"({len(content)} {kind}, sha256 {hashlib.sha256(content).hexdigest()[:16]})\n"
 
