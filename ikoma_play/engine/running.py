@@ -79,9 +79,12 @@ def _carried_out(state: RunState, playbooks: Sequence[Playbook], began: float) -
         stopped_by = error.failure
         raise
     finally:
-        state.close()
-        report = _report(state, time.perf_counter() - began, interrupted or state.stopping.is_set(), stopped_by)
-        state.emit(RunFinished(state.id, time.time(), report))
+        try:
+            state.settle()
+            report = _report(state, time.perf_counter() - began, interrupted or state.stopping.is_set(), stopped_by)
+            state.emit(RunFinished(state.id, time.time(), report))
+        finally:
+            state.roads.close()  # last: nobody has to wait for what the hosts do about it
     return report
 
 
@@ -188,7 +191,8 @@ def _signals(state: RunState) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         signalled.put(False)
-        telling.join(1)
+        if state.stopping.is_set():
+            telling.join(1)
 
 
 def _report(state: RunState, seconds: float, interrupted: bool, stopped_by: Failure | None) -> Report:

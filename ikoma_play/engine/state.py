@@ -301,13 +301,17 @@ class RunState:
             self._pool = ThreadPoolExecutor(self.options.workers, thread_name_prefix=WORKER)
         return list(self._pool.map(work, hosts))
 
-    def close(self) -> None:
+    def settle(self) -> None:
+        """Nothing is under way after this."""
         if self.aborted:
             self.roads.close()  # first, since the threads wait for what goes on at their ends
             end_all()
         self.background.wait()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def close(self) -> None:
+        self.settle()
         self.roads.close()
 
 

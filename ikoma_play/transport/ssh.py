@@ -184,14 +184,11 @@ class SshTransport(SshFiles):
             return first._roads[identity]
 
     def close(self) -> None:
-        for road in list(self._roads.values()):
-            road._close_programs()
-        self._close_programs()
-        self.connection.close()
-
-    def _close_programs(self) -> None:
-        self._shells.close()
-        self._perl.close()
+        roads = (*self._roads.values(), self)
+        for road in roads:
+            road._shells.stop()
+            road._perl.close()
+        self.connection.close()  # and every shell with it, which need not be told one by one
 
 
 class _AsUser(SshTransport):
@@ -210,7 +207,8 @@ class _AsUser(SshTransport):
         self._perl = Perl(self._shells)
 
     def close(self) -> None:
-        self._close_programs()
+        self._shells.close()
+        self._perl.close()
 
 
 def _not_started(name: str, said: bytes) -> bytes:

@@ -69,15 +69,19 @@ class Shells:
             if not self._with_another(ending, KILLING_SECONDS):
                 self.connection.lose()  # the host's guard of the shell ends what runs there
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Nothing that still runs stays behind as an orphan."""
         with self._changed:
             self._closed = True
             busy = list(self._busy)
         for shell in busy:
             self.kill(shell)
+
+    def close(self) -> None:
+        """End what runs, and every shell."""
+        self.stop()
         with self._changed:
-            for shell in (*busy, *self._idle):
+            for shell in (*self._busy, *self._idle):
                 shell.close()
             self._idle.clear()
 

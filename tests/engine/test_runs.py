@@ -241,10 +241,15 @@ def test_each_host_has_one_road_that_is_closed(tmp_path: Path) -> None:
         def close(self) -> None:
             closed.append(self.host.name)
 
+    def told(event: Event) -> None:
+        if isinstance(event, RunFinished):
+            closed.append("all is told")
+
     text = "- hosts: all\n  tasks: [{ping: }, {ping: }, {debug: {msg: x}}]\n- hosts: h1\n  tasks: [{ping: }]\n"
-    play(tmp_path, text, THREE, connect=Road)
+    play(tmp_path, text, THREE, connect=Road, observers=[told])
     assert sorted(opened) == ["h1", "h2", "h3"]
-    assert sorted(closed) == sorted(opened)
+    assert closed[0] == "all is told", "nobody has to wait for what the hosts do when they are left"
+    assert sorted(closed[1:]) == sorted(opened)
 
 
 def test_steps_of_the_runner_open_no_road(tmp_path: Path) -> None:
