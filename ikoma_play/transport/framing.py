@@ -55,7 +55,7 @@ while ikoma_pause && [ -d "/proc/$$" ] && [ -d "/proc/$ikoma_p" ]; do :; done
 [ -d "/proc/$$" ] || exit; read -r ikoma_i ikoma_r < /proc/self/stat
 {ending}
 kill -KILL "$$" ) & ikoma_g=$!; trap 'kill "$ikoma_g"' EXIT; fi
-ikoma_told() {{ printf '\\036%s;' "$1" >&6; printf '\\036%s%s\\n' "$1" "$ikoma_c"; }}
+ikoma_told() {{ printf '\\036%s;' "$1" >&6; printf '\\036%s%s;' "$1" "$ikoma_c"; }}
 ikoma_ready() {{ while read -r ikoma_t <&8; do :; done; printf '\\036%sready\\n' "$1"; }}
 ikoma_end() {{ ikoma_told "$1"; ikoma_ready "$1"; }}
 ikoma_b=$ikoma_s
@@ -63,7 +63,7 @@ ikoma_run() {{ ( exec 8<&- 6>&-; ikoma_do ) </dev/null 2>&6 9>$ikoma_o; }}
 if [ "${{BASH_VERSION-}}" ]; then unset SHLVL; set -m; case $- in *m*) ikoma_b=--
 ikoma_run() {{ set -m; ( exec 8<&- 6>&-; ikoma_do ) </dev/null 2>&6 9>$ikoma_o & set +m; wait "$!"; }};; esac; set +m
 ikoma_end() {{ if read -t 0 <&8; then printf '\\036%s;' "$1" >&6
-printf '\\036%s%s\\n\\036%sready\\n' "$1" "$ikoma_c" "$1"; else ikoma_told "$1"; ikoma_ready "$1"; fi; }}; fi
+printf '\\036%s%s;\\036%sready\\n' "$1" "$ikoma_c" "$1"; else ikoma_told "$1"; ikoma_ready "$1"; fi; }}; fi
 printf '\\036{mark};' >&6; printf '\\036{mark}%s\\n' "$$"
 """
 GUARDING = 3  # seconds after which the guard looks again

@@ -221,11 +221,11 @@ class Exchange:
             self._shell.close()
             self._feeder.complain()
         else:
-            self._shell.unread((self._tails()[0].partition(b"\n")[2], b""))
+            self._shell.unread((self._tails()[0].partition(b";")[2], b""))
 
     def result(self) -> Result:
         """What the command came to, or what it printed so far with exit code -1."""
-        code = self._tails()[0].partition(b"\n")[0] if self._over() else b"-1"
+        code = self._tails()[0].partition(b";")[0] if self._over() else b"-1"
         out, err = self._kept
         seconds = time.monotonic() - self._begun
         return Result(int(code), bytes(out.data), bytes(err.data), seconds, out.dropped + err.dropped)
@@ -267,7 +267,7 @@ class Exchange:
         """Both end marks are there: a code on standard output; on standard error, where the command could
         not begin, a word about that comes first, with a mark of its own."""
         out, err = self._tails()
-        return b"\n" in out and (err == b";" or (err.endswith(b";") and self._frame.mark in err))
+        return b";" in out and (err == b";" or (err.endswith(b";") and self._frame.mark in err))
 
 
 class _Kept:

@@ -18,7 +18,7 @@ while (defined(my $line = <STDIN>)) {
     my ($out, $complaint) = $deeds{$deed}->(@words);
     my $code = defined $complaint ? 1 : 0;
     say_all(*STDERR, ($complaint // '') . "\x1e$nonce;");
-    say_all(*STDOUT, "$out\x1e$nonce$code\n\x1e${nonce}ready\n");
+    say_all(*STDOUT, "$out\x1e$nonce$code;\x1e${nonce}ready\n");
 }
 
 sub word_of {

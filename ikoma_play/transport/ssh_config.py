@@ -124,7 +124,8 @@ def split(line: str, place: str) -> list[str]:
         raise UsageError(f"{place}: {str(error).lower()}", remedy="Close what is quoted.") from None
 
 
-def from_arguments(line: str, place: str) -> dict[str, str | list[str]]:
+@lru_cache(maxsize=64)
+def from_arguments(line: str, place: str) -> Words:
     """What of ssh's own arguments (`-o Key=Value -J host …`) concerns us; `F` is another file to read. `place` is
     whose they are. Raises UsageError."""
     found: dict[str, str | list[str]] = {}

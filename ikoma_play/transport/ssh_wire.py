@@ -17,7 +17,6 @@ from .host_certificate import CERTIFIED
 from .ssh_channel import OrderedChannel
 from .ssh_dial import Prompt
 
-# What paramiko has to say about a connection, our errors say.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
@@ -59,6 +58,12 @@ class Wire(paramiko.Transport):
     def _verify_key(self, host_key: bytes, sig: bytes) -> None:
         super()._verify_key(host_key, sig)  # type: ignore[misc]
         self.host_key_blob = host_key
+
+    def _log(self, *_: Any) -> None:
+        """What paramiko has to say about a connection, our errors say."""
+
+    def _parse_debug(self, m: Message) -> None:
+        """Nor does anybody read what the server says for those who look for its faults."""
 
     # --- is it still there? ---
 
