@@ -254,6 +254,7 @@ class PlayRun:
             if name in run.options.extra_vars:
                 continue
             if run.options.ask is not None:
+                run.telling.catch_up()  # before the question stands there
                 answers[name] = run.options.ask(prompt)
             elif "default" in prompt:
                 answers[name] = prompt["default"]

@@ -83,6 +83,7 @@ def _carried_out(state: RunState, playbooks: Sequence[Playbook], began: float) -
             state.settle()
             report = _report(state, time.perf_counter() - began, interrupted or state.stopping.is_set(), stopped_by)
             state.emit(RunFinished(state.id, time.time(), report))
+            state.telling.end()
         finally:
             state.roads.close()  # last: nobody has to wait for what the hosts do about it
     return report

@@ -183,6 +183,7 @@ class Walk:
             digest = self.play.prepared(step).digest
             if any(self.run.past.step(host.name, host.next_occurrence("step", digest)) for host in hosts):
                 return True
+        self.run.telling.catch_up()  # before the question stands there
         answer = self.run.confirm(step)
         if answer is None:
             self.run.confirm = None

@@ -47,8 +47,8 @@ class About(Struct, frozen=True):
 class Recorder:
     """An observer that writes to a store; events come masked and one at a time. Raises JournalError.
 
-    A row that says that a step begins is on disk when `settle` returns. One that says what it came to is safe
-    from the end of this process, and from the end of power when the next step begins."""
+    A row that says that a step begins is on disk when `settle` returns. One that says what it came to, once it is
+    told, is safe from the end of this process, and from the end of power when the next step begins."""
 
     def __init__(self, store: Store, about: About) -> None:
         self.store = store

@@ -61,6 +61,7 @@ def test_each_event_is_told_once_and_in_order(wait: bool) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
+    telling.end()
     assert not late, "some went on before their event was told"
     for observer in observers:
         assert len(observer.told) == THREADS * EACH
@@ -70,40 +71,39 @@ def test_each_event_is_told_once_and_in_order(wait: bool) -> None:
     assert observers[0].told == observers[1].told
 
 
-def test_who_has_told_goes_on_while_what_came_meanwhile_is_told() -> None:
-    class Slow(Single):
-        def __init__(self) -> None:
-            super().__init__()
-            self.begun = {number: threading.Event() for number in (1, 2)}
-            self.go_on = {number: threading.Event() for number in (1, 2)}
+def test_what_nobody_waits_for_is_told_in_one_go_with_what_comes_soon() -> None:
+    goes: list[list[float]] = []
 
+    class Counting(Single):
         def take(self, events: Sequence[Event]) -> None:
             super().take(events)
-            number = min(2, int(events[0].at))
-            self.begun[number].set()
-            assert self.go_on[number].wait(60)
+            goes.append([each.at for each in events])
 
         many = take
 
-    slow = Slow()
-    telling = Telling([slow], threading.Event())
-    threads = [threading.Thread(target=telling.tell, args=(event(0, number),), daemon=True) for number in (1, 2, 3)]
-    threads[0].start()
-    assert slow.begun[1].wait(60)
-    for thread in threads[1:]:
-        thread.start()
+    telling = Telling([Counting()], threading.Event())
+    for number in range(3):
+        telling.tell(event(0, number), wait=False)
+    telling.tell(event(0, 3))
+    assert goes == [[0, 1, 2, 3]], "whoever waits tells the rest as well"
+    telling.tell(event(0, 4), wait=False)
+    telling.tell(event(0, 5), wait=False)
     until = time.monotonic() + 60
-    while len(telling._due) < 2 and time.monotonic() < until:
+    while len(goes) == 1 and time.monotonic() < until:
         time.sleep(0.001)
-    slow.go_on[1].set()
-    assert slow.begun[2].wait(60)
-    threads[0].join(10)
-    assert not threads[0].is_alive(), "the first was kept from its own work by what others had to tell"
-    telling.tell(event(0, 4), wait=False)  # told by one of the others, or by its own thread once they have
-    slow.go_on[2].set()
-    for thread in threads:
-        thread.join(60)
-    assert sorted(each.at for each in slow.told) == [1, 2, 3, 4]
+    assert goes[1:] == [[4, 5]], "what nobody waits for is told all the same"
+
+
+def test_nothing_is_left_at_the_end_and_nobody_goes_on_telling() -> None:
+    single = Single()
+    telling = Telling([single], threading.Event())
+    telling.tell(event(0, 1), wait=False)
+    teller = telling._teller
+    assert teller is not None
+    telling.end()
+    assert [each.at for each in single.told] == [1]
+    teller.join(60)
+    assert not teller.is_alive()
 
 
 def test_what_one_observer_tells_in_turn_is_told_too() -> None:
