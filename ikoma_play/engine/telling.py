@@ -10,7 +10,7 @@ from threading import RLock, Thread
 
 from ..events import Event, Observer
 
-PATIENCE = 0.01  # seconds in which others may have something to tell as well; a host's answer is on its way as long
+PATIENCE = 0.01  # seconds in which others may have something to tell as well: about what a host takes to answer
 
 
 class Telling:
