@@ -342,6 +342,32 @@ def test_prompts_are_answered(tmp_path: Path) -> None:
     assert given.said() == ["h1: me 1234567"]
 
 
+def test_what_was_done_is_told_before_a_question_is_asked(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, StepFinished):
+            told.append(event.title)
+
+    def confirm(step: Any) -> bool:
+        told.append(f"{step.title}?")
+        return True
+
+    def ask(prompt: Any) -> str:
+        told.append("who?")
+        return "me"
+
+    text = """
+- hosts: h1
+  tasks: [{name: a, debug: {msg: a}}, {name: b, debug: {msg: b}}]
+- hosts: h1
+  vars_prompt: [{name: who}]
+  tasks: [{name: c, debug: {msg: c}}]
+"""
+    play(tmp_path, text, options=Options(confirm=confirm, ask=ask), observers=[watch])
+    assert told == ["a?", "a", "b?", "b", "who?", "c?", "c"]
+
+
 def test_a_plan_tells_what_would_undo_each_step(tmp_path: Path) -> None:
     def connect(host: Host) -> Transport:
         raise AssertionError("a plan touches no host")
