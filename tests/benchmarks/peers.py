@@ -175,6 +175,11 @@ class Figures:
         return "\n".join(lines)
 
 
+def in_turns(count: int) -> Callable[[str], int]:
+    """So many rounds of those that take long, three times as many of the others."""
+    return lambda who: count if who in SLOW else 3 * count
+
+
 def measure(on: Field, workload: Workload, rounds: Callable[[str], int]) -> Figures:
     """`rounds` says how often each is run; one run of ours and of the floor comes before, unmeasured."""
     on.prepare(workload)
@@ -235,7 +240,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     with field(20) as on:
         for workload in FULL:
-            print(measure(on, workload, lambda who: count if who in SLOW else 3 * count), flush=True)
+            print(measure(on, workload, in_turns(count)), flush=True)
         for figures in start_up(on, max(5, count)).values():
             print(figures, flush=True)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.parts.chance import LONG
 
-from .peers import ANSIBLE, FULL, OURS, PYINFRA, Field, Workload, field, measure, start_up, workloads
+from .peers import ANSIBLE, FULL, OURS, PYINFRA, Field, Workload, field, in_turns, measure, start_up, workloads
 
 # The peers pay for each step, we for starting: with fewer steps the ratios are smaller than those of the full work.
 WORK = FULL if LONG else workloads(commands=25, templates=10, fleet=5, local=20, hosts=10)
@@ -29,10 +29,10 @@ def on() -> Iterator[Field]:
         yield made
 
 
-@pytest.mark.timeout(2400 if LONG else 300)
+@pytest.mark.timeout(3600 if LONG else 300)
 @pytest.mark.parametrize("workload", WORK, ids=lambda workload: workload.title)
 def test_faster_than_the_peers(on: Field, workload: Workload) -> None:
-    figures = measure(on, workload, lambda who: 3 if LONG else ROUNDS.get(who, 1))
+    figures = measure(on, workload, in_turns(3) if LONG else lambda who: ROUNDS.get(who, 1))
     sys.stdout.write(f"\n{figures}\n")
     ansible, fastest = LEAST[workload.play]
     assert figures.times_faster_than(ANSIBLE) >= ansible, figures
