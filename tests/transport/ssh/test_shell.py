@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ import pytest
 from ikoma_play.errors import Interrupted, StepError, TimedOut
 from ikoma_play.model import Command
 from ikoma_play.transport import ssh_shells
-from ikoma_play.transport.framing import INLINE, Frame
+from ikoma_play.transport.framing import INLINE, Frame, prelude
 from ikoma_play.transport.process import KEPT
 from ikoma_play.transport.ssh import SshTransport
 from ikoma_play.transport.ssh_shells import FEW
@@ -122,7 +123,7 @@ def test_output_of_any_kind(on: SshTransport, output: bytes) -> None:
 def test_marks_in_the_output_are_only_output(on: SshTransport) -> None:
     """A command that prints what every earlier command's end looked like, and what ends could look like."""
     forged = b"".join(b"\x1e" + mark + end for mark in (b"0" * 32, os.urandom(16).hex().encode())
-                      for end in (b"0\n", b";", b"cd;", b"ready\n", b"go\n", b"127\n"))  # fmt: skip
+                      for end in (b"0;", b";", b"cd;", b"ready\n", b"go\n", b"127;"))  # fmt: skip
     for _ in range(3):
         result = on.run(sh("cat; cat >&2 < /dev/null; exit 4", stdin=forged))
         assert (result.stdout, result.exit_code) == (forged, 4)
@@ -140,8 +141,25 @@ def test_each_frame_has_a_mark_of_its_own_that_the_command_cannot_see(on: SshTra
 
 def test_half_a_mark_at_the_end_of_a_piece(on: SshTransport) -> None:
     mark = os.urandom(16).hex()
-    result = on.run(sh(f"printf '\\036{mark[:7]}'; sleep 0.1; printf '{mark[7:]}0\\n'; sleep 0.1; printf '\\036'"))
-    assert result.stdout == f"\x1e{mark}0\n\x1e".encode()
+    result = on.run(sh(f"printf '\\036{mark[:7]}'; sleep 0.1; printf '{mark[7:]}0;'; sleep 0.1; printf '\\036'"))
+    assert result.stdout == f"\x1e{mark}0;\x1e".encode()
+
+
+def test_the_end_of_a_program_comes_in_one_piece() -> None:
+    """What bash writes at once the server sends at once, and each packet costs."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # keeps apart what was written apart
+    with ours, its, subprocess.Popen(["/bin/bash"], stdin=subprocess.PIPE, stdout=its, stderr=subprocess.DEVNULL,
+                                     start_new_session=True) as bash:  # fmt: skip
+        ours.settimeout(60)
+        assert bash.stdin is not None
+        bash.stdin.write(prelude("mark"))
+        bash.stdin.flush()
+        assert ours.recv(1000).startswith(b"\x1emark")
+        frame = Frame(Command(("echo", "word")))
+        bash.stdin.write(frame.text())
+        bash.stdin.close()
+        assert ours.recv(1000) == b"word\n"
+        assert ours.recv(1000) == frame.mark + b"0;" + frame.ready
 
 
 def test_a_command_that_reads_standard_input_gets_only_its_own(on: SshTransport) -> None:
