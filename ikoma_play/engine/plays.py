@@ -50,7 +50,10 @@ class PlayRun:
         run = self.run
         templar = Templar(run.host("localhost").variables.view(self.variables))
         with run.held.play(self.play.lock, templar):
-            self._perform_on(self._hosts(templar), templar)
+            try:
+                self._perform_on(self._hosts(templar), templar)
+            finally:
+                run.telling.catch_up()  # whoever has the lock next finds written what was done under it
 
     def _perform_on(self, hosts: list[HostRun], templar: Templar) -> None:
         run = self.run

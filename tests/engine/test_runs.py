@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ikoma_play.engine import Options, plan
+from ikoma_play.engine import Options, plan, run
 from ikoma_play.errors import Unreachable, UsageError
 from ikoma_play.events import (
     Event,
@@ -31,7 +31,7 @@ from ikoma_play.model import Command, Host, Result, Status
 from ikoma_play.tools import TOOLS
 from ikoma_play.transport.base import Transport
 from ikoma_play.transport.local import LocalTransport
-from tests.engine.golden import play
+from tests.engine.golden import play, put
 
 THREE = "h[1:3] ansible_connection=local\n"
 
@@ -366,6 +366,28 @@ def test_what_was_done_is_told_before_a_question_is_asked(tmp_path: Path) -> Non
 """
     play(tmp_path, text, options=Options(confirm=confirm, ask=ask), observers=[watch])
     assert told == ["a?", "a", "b?", "b", "who?", "c?", "c"]
+
+
+def test_what_was_done_under_a_lock_is_told_before_it_is_given_back(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Locks:
+        def take(self, name: str, run: str, stopped: Callable[[], bool]) -> None:
+            told.append(f"{name} taken")
+
+        def give_back(self, name: str, run: str) -> None:
+            told.append(f"{name} given back")
+
+    def watch(event: Event) -> None:
+        if isinstance(event, StepFinished):
+            told.append(event.title)
+
+    text = "- {hosts: h1, lock: one, tasks: [{name: a, debug: {msg: a}}]}\n- {hosts: h1, tasks: [{name: b, ping: }]}\n"
+    put(tmp_path / "hosts", "h1 ansible_connection=local\n")
+    put(tmp_path / "site.yml", text)
+    playbook = load_playbook(str(tmp_path / "site.yml"), TOOLS)
+    run([playbook], load_inventory([str(tmp_path / "hosts")]), TOOLS, Options(), [watch], LocalTransport, Locks())
+    assert told == ["one taken", "a", "one given back", "b"]
 
 
 def test_a_plan_tells_what_would_undo_each_step(tmp_path: Path) -> None:
