@@ -12,7 +12,7 @@ def program() -> None:
     """Run the command line and end the process with its exit status."""
     code = main()
     threading = sys.modules.get("threading")  # not loaded just for this
-    if threading is None or all(thread.daemon for thread in threading.enumerate()[1:]):
+    if threading is None or all(each.daemon or each is threading.main_thread() for each in threading.enumerate()):
         try:
             sys.stdout.flush()
             sys.stderr.flush()

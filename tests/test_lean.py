@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from pathlib import Path
 
 import pytest
 
+from ikoma_play.lean import LatePattern, late_patterns
 from tests.parts.command import python
 
 
 def test_yamls_own_patterns_are_made_when_they_are_asked_for(tmp_path: Path) -> None:
     """The reader of playbooks never asks, PyYAML's own functions do."""
     said = python(
-        "import re\n"
         "from ikoma_play.language import load_playbook\n"
         "from ikoma_play.tools import TOOLS\n"
         "import yaml\n"
@@ -21,7 +23,6 @@ def test_yamls_own_patterns_are_made_when_they_are_asked_for(tmp_path: Path) -> 
         "assert isinstance(printable, LatePattern)\n"
         "load_playbook('p.yml', TOOLS)\n"
         "assert 'search' not in vars(printable), 'a playbook was read with it'\n"
-        "assert not isinstance(re.compile('a'), LatePattern), 'other patterns are late, too'\n"
         "print(yaml.safe_load('[0x1F, 1.5e+3, 22:30, yes, 2001-12-14 21:59:43, text]'))\n"
         "print(yaml.safe_dump(['0x1F', '1.5', 'yes', 'text']), end='')\n"
         "try:\n"
@@ -39,6 +40,17 @@ def test_yamls_own_patterns_are_made_when_they_are_asked_for(tmp_path: Path) -> 
         "- text",
         "special characters are not allowed",
     ]
+
+
+def test_other_threads_do_not_notice() -> None:
+    made: list[object] = []
+    with late_patterns():
+        thread = threading.Thread(target=lambda: made.append(re.compile("a+", re.ASCII)))
+        thread.start()
+        thread.join(60)
+        late = re.compile("B+", flags=re.IGNORECASE)
+        assert isinstance(late, LatePattern) and late.sub("c", "abb") == "ac", "nor does it wait until it is over"
+    assert isinstance(made[0], re.Pattern) and isinstance(re.compile("a"), re.Pattern)
 
 
 def written(folder: Path) -> Path:
