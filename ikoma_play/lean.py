@@ -37,7 +37,7 @@ class late_patterns:
         def late(pattern: Any, flags: int = 0) -> Any:
             return LatePattern(pattern, flags) if get_ident() == mine else compiled(pattern, flags)
 
-        re.compile = late  # type: ignore[assignment]
+        re.compile = late
 
     def __exit__(self, *_: object) -> None:
         re.compile = compiled
